@@ -54,8 +54,7 @@ test:
 	@sh .ci/web-tools
 	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
-# What needs no daemon in a process of its own: while you write. It computes more than it waits.
-quick: JOBS := 4
+# What needs no daemon in a process of its own: while you write.
 quick: $(VENV)/compiled
 	$(BIN)/python -m pytest -n $(JOBS) --quick $(ARGS)
 

@@ -18,7 +18,7 @@ from http.client import HTTPConnection, HTTPSConnection
 from pathlib import Path
 from typing import IO, NamedTuple
 
-SERVER_TIMEOUT_SECONDS = 60
+SERVER_TIMEOUT_SECONDS = 120
 
 # What starts a daemon. The tests have something faster: tests/warm.py.
 Start = Callable[..., subprocess.Popen[bytes]]

@@ -6,6 +6,7 @@ leaves a delayed call or an unexpected logged error behind fails (pytest-twisted
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import shutil
@@ -19,6 +20,7 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from hypothesis import HealthCheck, settings
 from twisted.internet.task import deferLater
 from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
@@ -30,10 +32,20 @@ from push.daemons.embedded_redis.binary import command_line, configuration, find
 from push.redis.client import RedisClient as OurRedis
 from push.redis.connection.url import parse_store_url
 from tests import warm
-from tests.lanes import LongestFirst, in_order, is_slow
+from tests.lanes import LongestFirst, in_order, is_slow, path_in_ids
 from tests.waiting import DEADLINE_SECONDS, WaitUntil, wait_for, wait_until
 
 running.start_program = warm.start
+# The same examples everywhere, however long the machine takes for one.
+settings.register_profile(
+    "push",
+    derandomize=True,
+    deadline=None,
+    database=None,
+    max_examples=80,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("push")
 # What `make test` was given is not for a `make` that a test starts.
 for _variable in ("MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "MAKELEVEL", "ARGS", "JOBS"):
     os.environ.pop(_variable, None)
@@ -146,6 +158,32 @@ class RedisServer:
     def remove(self) -> None:
         self.kill()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def standing_still(
+    server: RedisServer, *clients: OurRedis, patience_seconds: float = 0.5
+) -> Iterator[None]:
+    """The server answers nothing, and its `clients` wait for it no longer than this.
+
+    Only now: where calls always have so little time, those of a slow machine fail.
+    """
+
+    def wait_no_longer_than(seconds: float, client: OurRedis) -> None:
+        client.timeout_seconds = seconds
+        for connection in client._connections:
+            connection._timeout_seconds = seconds
+
+    usual = [client.timeout_seconds for client in clients]
+    server.pause()
+    for client in clients:
+        wait_no_longer_than(patience_seconds, client)
+    try:
+        yield
+    finally:
+        for seconds, client in zip(usual, clients, strict=True):
+            wait_no_longer_than(seconds, client)
+        server.resume()
 
 
 @pytest.fixture(scope="session")
@@ -331,12 +369,15 @@ def pytest_collection(session: pytest.Session) -> Iterator[None]:
         gc.freeze()
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The long ones first; without those of the slow lane when only the quick one is asked for."""
-    if config.option.quick:
-        slow = [item for item in items if is_slow(item.nodeid)]
-        config.hook.pytest_deselected(items=slow)
-        items[:] = [item for item in items if not is_slow(item.nodeid)]
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """When only the quick lane is asked for, no process loads the files of the slow one."""
+    if config.option.quick and is_slow(path_in_ids(collection_path, config.rootpath)):
+        return True
+    return None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long ones first."""
     items[:] = in_order(items)
 
 

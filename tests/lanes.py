@@ -9,6 +9,7 @@ takes longest begins first: then nothing long is left over for one process at th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 from zlib import crc32
 
@@ -28,10 +29,12 @@ SLOW = (
     "tests/docs/test_loadbalancers_md.py",
     "tests/docs/test_maintenance_md.py",
     "tests/docs/test_minting.py",
+    "tests/docs/test_pages.py",
     "tests/docs/test_sse_md.py",
     "tests/resharding/",
     "tests/sdk/test_live",
     "tests/cluster/registry/",
+    "tests/pushctl/test_completion.py",
     "tests/redis/connection/test_sentinel.py",
     "tests/streams/test_failover.py",
     "tests/chat/test_kills.py",
@@ -88,6 +91,11 @@ FIRST = (
 def is_slow(path: str) -> bool:
     """`path` as it stands in a test's id: "tests/faults/test_storm.py"."""
     return path.startswith(SLOW)
+
+
+def path_in_ids(path: Path, root: Path) -> str:
+    """A file or folder as it stands in the ids of its tests; a folder ends with "/"."""
+    return path.relative_to(root).as_posix() + ("/" if path.is_dir() else "")
 
 
 def place_in_queue(path: str) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.ports import free_port
-from tests.waiting import wait_for
+from tests.waiting import DEADLINE_SECONDS, wait_for
 
 ROOT = Path(__file__).parents[1]
 
@@ -83,7 +83,7 @@ def run_pytest(
         env={**os.environ, "PYTHONPATH": str(ROOT), "PUSH_TEST_NO_SKIP": "", **variables},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=DEADLINE_SECONDS,
         check=False,
     )
 

@@ -19,7 +19,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
-DEADLINE_SECONDS = 60.0
+DEADLINE_SECONDS = 120.0
 # How often: soon at first, then less and less, for what takes long anyway. Each look costs
 # something, often an answer of a daemon.
 LOOK_SECONDS = 0.01

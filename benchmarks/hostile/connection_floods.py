@@ -6,6 +6,7 @@ import contextlib
 import json
 import socket
 import ssl
+import subprocess
 import time
 from collections.abc import Iterator
 
@@ -19,6 +20,7 @@ from push.wire.signals import Signal
 
 HELD = 60  # connections that an attacker keeps open and does not use
 SLOW_SECONDS = 0.5  # between two bytes on each of them
+KEY_UPDATE_SECONDS = 0.0005  # several lines at once are one wish
 
 
 @flood("connects", "sessions that are opened and cut, again and again, with one token")
@@ -121,6 +123,27 @@ def tls_renegotiation(attacker: Attacker) -> None:
                 attacker.answers["renegotiated"] += 1
         except SSL.Error as error:
             raise Gone(f"renegotiation: {error.args[0] if error.args else error!r}") from None
+
+
+@flood("tls-key-updates", "a TLS 1.3 client that asks for new keys on end", "tls")
+def tls_key_updates(attacker: Attacker) -> None:
+    """By the program of OpenSSL: Python's modules have no such function. It takes a line that
+    begins with K for the wish."""
+    attacker.count_connection()
+    address = f"127.0.0.1:{attacker.target.tls}"
+    command = ["openssl", "s_client", "-tls1_3", "-connect", address]
+    silent = subprocess.DEVNULL
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=silent, stderr=silent) as client:
+        assert client.stdin is not None
+        try:
+            while client.poll() is None:
+                client.stdin.write(b"K\n")
+                client.stdin.flush()
+                time.sleep(KEY_UPDATE_SECONDS)
+        except OSError as error:
+            raise Gone(type(error).__name__) from None
+        finally:
+            client.kill()
 
 
 @flood("tls-garbage", "a ClientHello whose rest is noise", "tls")

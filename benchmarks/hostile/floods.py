@@ -5,6 +5,7 @@ from __future__ import annotations
 from benchmarks.hostile import (
     connection_floods,
     http_floods,
+    mixed_floods,
     request_floods,
     session_floods,
     web_floods,
@@ -17,6 +18,7 @@ __all__ = [
     "Flood",
     "connection_floods",
     "http_floods",
+    "mixed_floods",
     "request_floods",
     "session_floods",
     "web_floods",

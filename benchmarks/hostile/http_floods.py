@@ -113,13 +113,33 @@ def http_chunk_extensions(attacker: Attacker) -> None:
     one_by_one(chunked(attacker.target.app_key, chunk, 1000) + b"0\r\n\r\n")(attacker)
 
 
+IN_BYTES = with_headers(b"a: %b\r\n" % (b"x" * 10_000))
+MANY = 60  # connections of an attacker
+
+
 @flood("http-bytes", "requests that come byte by byte, without pause", "http")
 def http_bytes(attacker: Attacker) -> None:
     connection = attacker.dial("http")
-    data = with_headers(b"a: %b\r\n" % (b"x" * 10_000))
     while True:
-        for number in range(len(data)):
-            connection.send(data[number : number + 1])
+        for number in range(len(IN_BYTES)):
+            connection.send(IN_BYTES[number : number + 1])
+
+
+@flood("https-bytes", "requests over TLS that come byte by byte, each a record", "https")
+def https_bytes(attacker: Attacker) -> None:
+    connection = attacker.dial("https")
+    while True:
+        for number in range(len(IN_BYTES)):
+            connection.send(IN_BYTES[number : number + 1])
+
+
+@flood("http-bytes-many", "the same over sixty connections, a byte of each in turn", "http")
+def http_bytes_many(attacker: Attacker) -> None:
+    connections = [attacker.dial("http") for _ in range(MANY)]
+    while True:
+        for number in range(len(IN_BYTES)):
+            for connection in connections:
+                connection.send(IN_BYTES[number : number + 1])
 
 
 @flood("http-garbage", "bytes that are not HTTP", "http")

@@ -134,6 +134,18 @@ def group_removals(attacker: Attacker) -> None:
         connection.ask(RequestName.GKM, body)
 
 
+@flood("large-group-messages", "messages of 60 KB to a group of all attackers")
+def large_group_messages(attacker: Attacker) -> None:
+    connection = attacker.session()
+    members = [f"attacker{number}" for number in range(len(attacker.target.pairs))]
+    connection.ask(RequestName.GC, body_of(name="g", members=members))
+    while not connection.groups:
+        connection.wait(30)
+    body = body_of(to={"group": connection.groups[0]}, data="x" * 60_000)
+    while True:
+        connection.ask(RequestName.MS, body)
+
+
 @flood("large-requests", "requests of 900 KB that are refused")
 def large_requests(attacker: Attacker) -> None:
     connection = attacker.session()

@@ -1,1 +1,1 @@
-"""Who may do what: API keys, JWTs, bans and rate limits."""
+"""What a client may do: API keys, JWTs, bans and rate limits."""

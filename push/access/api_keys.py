@@ -1,5 +1,5 @@
 """API keys: what each is called and may do. HTTP and the device interface (SUB) both check them
-here."""
+here. The scopes are in `push.wire.api.operate.keys` (`Scope`)."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from push.access.network_table import NetworkTable
 BanKind = Literal["ip", "token", "user"]
 KINDS: tuple[BanKind, ...] = ("ip", "token", "user")
 
-# Of the ends that are kept, so many more than bans are left over from bans that were replaced.
+# So many ends of bans that were replaced may be kept beside those of the bans that there are.
 SPARE_ENDS = 1000
 
 

@@ -16,7 +16,7 @@ from twisted.logger import Logger
 
 from push.chat.scripts import ChatScripts, nothing
 from push.devices.outbox import REMOVED, SubscriptionChange
-from push.devices.outbox import Outbox as DeviceErrands
+from push.devices.outbox import Outbox as DeviceOutbox
 from push.redis import keyspace
 from push.redis.client import RedisClient
 from push.redis.connection.errors import StoreUnavailable
@@ -58,7 +58,7 @@ class _Errand(NamedTuple):
 class UserOutbox:
     """Does what the scripts of one server have written down for users of others."""
 
-    def __init__(self, shards: Shards, scripts: ChatScripts, devices: DeviceErrands) -> None:
+    def __init__(self, shards: Shards, scripts: ChatScripts, devices: DeviceOutbox) -> None:
         self._shards = shards
         self._scripts = scripts
         self._devices = devices

@@ -1,1 +1,1 @@
-"""Who is in the cluster: the registry (ZooKeeper or a lease in Redis), and the directory on it."""
+"""The daemons of a cluster: the registry (in ZooKeeper or Redis), and the directory on it."""

@@ -68,7 +68,7 @@ class EventStreams:
 
     # Requests
 
-    def serve(self, transport: Any, head: RequestHead, client_ip: str) -> None:
+    def serve(self, transport: object, head: RequestHead, client_ip: str) -> None:
         """Answer `head`, which an HTTP server has read from `transport`."""
         connection = self._connection("sses" if ISSLTransport.providedBy(transport) else "sse")
         connection.source = client_ip, 0

@@ -58,42 +58,41 @@ RESTART_AFTER_SECONDS = 5
 class Gateway:
     """All connections of one connector: what its parts need of each other is `GatewayPort`."""
 
-    def __init__(
-        self, reactor: Clock, services: GatewayServices, settings: GatewaySettings
-    ) -> None:
+    _stopping = False
+    _all_gone: Deferred[None] | None = None
+    _listening: Deferred[None] | None = None
+
+    def __init__(self, clock: Clock, services: GatewayServices, settings: GatewaySettings) -> None:
         self.counters = Counters()
         self.connections: set[DeviceConnection] = set()
         self.sessions: dict[str, DeviceSession] = {}
         self.opening: dict[str, DeviceSession] = {}
-        self._reactor = reactor
+        self._clock = clock
         self._services = services
         self._settings = settings
-        self._stopping = False
-        self._all_gone: Deferred[None] | None = None
-        self._listening: Deferred[None] | None = None
         self._jobs = TaskGroup()
-        self._wheel = wheel = TimingWheel(reactor, self._due)
+        self._wheel = wheel = TimingWheel(clock, self._due)
         self.limits = self._make_limits()
         self.reads = self.limits.reads
         self.session_events = services.session_events
         drops = Drops(self.counters, self.sessions, self.session_events)
         self.delivery_policy = policy = DeliveryPolicy(settings.limits, drops.note)
         shards, sessions = services.shards, services.sessions
-        self.commands = RemoteCommands(reactor, services, settings.boot, settings.node, self)
-        self.currency = Currency(reactor, shards, services.lease, services.bans, self)
+        self.commands = RemoteCommands(clock, services, settings.boot, settings.node, self)
+        self.currency = Currency(clock, shards, services.lease, services.bans, self)
         again_seconds = settings.limits.redeliver_after_seconds
-        self.fanout = FanOut(reactor, policy, wheel, again_seconds, self, services.tracer)
+        self.fanout = FanOut(clock, policy, wheel, again_seconds, self, services.tracer)
         self.sources = ShardedStreams(
-            reactor, shards, self.fanout, settings.boot, self.commands.lost, self.currency
+            clock, shards, self.fanout, settings.boot, self.commands.lost, self.currency
         )
-        self._session_ends = SessionEnds(reactor, self.sources, sessions, self._own)
-        self.drain = Drain(reactor, self.sources.cursors, services.others, self)
+        self._session_ends = SessionEnds(clock, self.sources, sessions, self._own)
+        self.drain = Drain(clock, self.sources.cursors, services.others, self)
         self.subscriptions = SessionSubscriptions(
-            reactor, self.sources, sessions, services.snowflake, self.commands, self
+            clock, self.sources, sessions, services.snowflake, self.commands, self
         )
         topics = TopicRequests(shards, services.topics, self.subscriptions, self)
         self.requests = self._make_requests(topics)
-        self._catch_up = CatchUp(reactor, self.sources, policy, wheel, self.currency, self)
+        self._catch_up = CatchUp(clock, self.sources, policy, wheel, self.currency, self)
         self._acknowledgements = Acknowledgements(
             self.counters, self.sources, self.session_events, self._catch_up
         )
@@ -104,7 +103,7 @@ class Gateway:
 
     def _make_limits(self) -> ConnectorLimits:
         wanted, is_short = self._settings.connector_limits, self._services.is_short_of_memory
-        limits = ConnectorLimits(self._reactor, wanted, is_short, self._over_rate)
+        limits = ConnectorLimits(self._clock, wanted, is_short, self._over_rate)
         limits.admission.connections = self.connections
         return limits
 
@@ -114,7 +113,7 @@ class Gateway:
         return RequestDispatcher(handlers, self.currency, bans, self, may_begin)
 
     def _make_methods(self, policy: DeliveryPolicy) -> dict[type[Event], EventMethod]:
-        redelivery = Redelivery(self._reactor, self.sources, policy, self.counters, self)
+        redelivery = Redelivery(self._clock, self.sources, policy, self.counters, self)
         acknowledgements, positions = self._acknowledgements, self.event_streams.positions
         events = ProtocolEvents(
             self, self.counters, self._handshake, acknowledgements, redelivery, positions
@@ -123,7 +122,7 @@ class Gateway:
 
     def _make_handshake(self, topics: TopicRequests) -> Handshake:
         return Handshake(
-            self._reactor,
+            self._clock,
             self._services,
             self._settings,
             self.commands,
@@ -139,8 +138,8 @@ class Gateway:
     def _make_event_streams(self) -> EventStreams:
         limits = self._settings.limits
         shards, window = self._services.shards, limits.window_messages
-        positions = EventPositions(self._reactor, shards, window, _log_failure)
-        return EventStreams(self._reactor, limits, positions, self)
+        positions = EventPositions(self._clock, shards, window, _log_failure)
+        return EventStreams(self._clock, limits, positions, self)
 
     # Life
 
@@ -186,7 +185,7 @@ class Gateway:
         """Peers get time to read why, and requests to be carried out; then all is cut."""
         if self.connections or self.sessions:
             self._all_gone = Deferred()
-            patience = self._reactor.callLater(patience_seconds, self._cut_all)
+            patience = self._clock.callLater(patience_seconds, self._cut_all)
             await self._all_gone
             if patience.active():
                 patience.cancel()
@@ -207,7 +206,7 @@ class Gateway:
         return self._settings.max_connections
 
     def new_protocol(self, codec: Codec) -> ServerSession:
-        return ServerSession(self._settings.limits, self._reactor.seconds(), codec)
+        return ServerSession(self._settings.limits, self._clock.seconds(), codec)
 
     # What connections tell (push.connector.transport.connection.ConnectionOwner)
 
@@ -218,7 +217,7 @@ class Gateway:
         self.watch(connection)
 
     def received(self, connection: DeviceConnection, data: bytes) -> None:
-        now, protocol = self._reactor.seconds(), connection.protocol
+        now, protocol = self._clock.seconds(), connection.protocol
         events = protocol.receive_data(data, now)
         if events:
             self.handle(connection, events)
@@ -228,7 +227,7 @@ class Gateway:
             self._charge(connection, protocol, now)
 
     def received_together(self, connection: DeviceConnection, pieces: Sequence[bytes]) -> None:
-        now, protocol = self._reactor.seconds(), connection.protocol
+        now, protocol = self._clock.seconds(), connection.protocol
         read = protocol.receive_data
         events = [event for piece in pieces for event in read(piece, now)]
         if events:
@@ -279,7 +278,7 @@ class Gateway:
     def linger(self, connection: DeviceConnection, seconds: float) -> None:
         self.limits.admission.ending.add(connection)
         self._wheel.remove(connection)
-        self._wheel.at(connection, self._reactor.seconds() + seconds)
+        self._wheel.at(connection, self._clock.seconds() + seconds)
 
     def abandoned(self, connection: DeviceConnection, code: str, reason: str) -> None:
         self.handle(connection, connection.protocol.abandon(code, reason))
@@ -385,7 +384,7 @@ class Gateway:
         if protocol.closing:
             connection.cut()
             return
-        self.handle(connection, protocol.tick(self._reactor.seconds()))
+        self.handle(connection, protocol.tick(self._clock.seconds()))
         connection.flush()
         self.watch(connection)
 

@@ -48,9 +48,6 @@ class EventOwner(GatewayPort, Protocol):
     @property
     def requests(self) -> RequestDispatcher: ...
 
-    def watch(self, connection: Connection) -> None:
-        """Look at its next deadline."""
-
     def forget(self, device: DeviceSession) -> None:
         """The session is over, and its connection lost."""
 
@@ -111,15 +108,7 @@ class ProtocolEvents:
         self._gateway.run(connection, self._handshake.register(connection, event))
 
     def _connect(self, connection: DeviceConnection, event: ConnectRequested) -> None:
-        self._gateway.run(connection, self._open(connection, event))
-
-    async def _open(self, connection: DeviceConnection, event: ConnectRequested) -> None:
-        self._gateway.handle(connection, await self._handshake.connect(connection, event))
-        device = connection.device
-        if device is not None and not device.is_over:
-            self._gateway.reads.came_to(session=True)
-            self._gateway.watch(connection)
-            self._gateway.wake(device)
+        self._gateway.run(connection, self._handshake.connect(connection, event))
 
     def _renew(self, connection: DeviceConnection, event: RenewRequested) -> None:
         self._gateway.run(connection, self._handshake.renew(session_on(connection), event))

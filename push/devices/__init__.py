@@ -1,1 +1,1 @@
-"""Who the devices are: tokens and secrets, users and sessions."""
+"""Devices: their tokens and secrets, users and sessions."""

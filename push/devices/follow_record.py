@@ -119,7 +119,7 @@ class FollowRecords:
     ) -> list[RemotePart]:
         """The session that the record names takes the parts of it that are on other servers.
 
-        `rereads`: a cursor of the client that is behind the stored one reads again from there.
+        `rereads`: a cursor of the client that is before the stored one reads again from there.
         """
         elsewhere = elsewhere_of(fields)
         if not elsewhere:

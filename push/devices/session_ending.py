@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
-from twisted.internet.defer import Deferred, DeferredList, FirstError, gatherResults
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.logger import Logger
 
 from push.redis.clock import MICROSECONDS
@@ -14,6 +14,7 @@ from push.redis.connection.errors import StoreUnavailable
 from push.redis.joined_calls import JoinedCalls, answer_of
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
+from push.runtime.tasks import all_of
 from push.session.subscription import FailedAttempts
 from push.wire.idents import device_stream
 
@@ -54,16 +55,13 @@ class SessionEnding:
         ]
 
     async def close(self, ended: Iterable[EndedSession]) -> list[EndedSession]:
-        """See `Sessions.close`."""
+        """Sessions ended. Returns those of which that could not be stored."""
         ended = list(ended)
         outcomes = await DeferredList([self._close(each) for each in ended], consumeErrors=True)
         unstored = []
-        for each, (is_closed, outcome) in zip(ended, outcomes, strict=True):
+        for each, (is_closed, failure) in zip(ended, outcomes, strict=True):
             if is_closed:
                 continue
-            failure = outcome
-            if failure.check(FirstError):
-                failure = failure.value.subFailure
             if failure.check(StoreUnavailable):
                 unstored.append(each)
             else:
@@ -90,10 +88,11 @@ class SessionEnding:
             )
             for number, left_here in by_server.items()
         ]
-        return calls[0] if len(calls) == 1 else gatherResults(calls, consumeErrors=True)
+        return all_of(calls)
 
     async def lost(self, held: Sequence[tuple[str, str]]) -> list[int]:
-        """See `Sessions.lost`."""
+        """Of these (token, session) pairs the indexes of those that no longer have their device:
+        another session has it, or it was deleted. Raises `StoreUnavailable`."""
         by_server = self._shards.grouped(range(len(held)), lambda n: device_stream(held[n][0]))
         found = []
         for number, positions in by_server.items():

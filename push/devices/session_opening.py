@@ -117,7 +117,9 @@ class SessionOpening:
         self._calls, self._alone = calls_of(OPENED_TOGETHER), calls_of(1)
 
     async def open(self, asked: ConnectRequest, session: str, ip: str) -> Opened:
-        """See `Sessions.open`."""
+        """Check credentials and take the device. Raises `RequestError`: `unknown_token`,
+        `unauthenticated`, `banned`, `rate_limited`, `unavailable` (a newer connection was
+        faster)."""
         await self._devices.check_ban(ip=ip)
         claims = None
         if asked.jwt is not None:
@@ -179,7 +181,7 @@ class SessionOpening:
         *,
         rereads: bool = True,
     ) -> Opened:
-        """`rereads`: a cursor behind the stored one reads again from there."""
+        """`rereads`: a cursor before the stored one reads again from there."""
         number = self._shards.number_of(device_stream(token))
         item = self._item(number, asked, token, claims, cursors, session)
         taken = await self._take_record(number, item, ip)

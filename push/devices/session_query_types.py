@@ -27,7 +27,7 @@ class Filter(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class ListSessions(msgspec.Struct, frozen=True):
-    """At most `limit` sessions, by id, behind the id `after`."""
+    """At most `limit` sessions, by id, after the id `after`."""
 
     filter: Filter
     after: str

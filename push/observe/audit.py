@@ -1,9 +1,9 @@
 """The audit trail: each write by HTTP that is not a message, and each refused credential.
 
 It is in streams of the first Redis server, in three parts with a bound each: acts of
-administrators, other writes, and refused credentials; so nobody drives out the first by much of the
-others. Refused credentials are noted at most ten times a minute for an address, and a hundred times
-in all.
+administrators, other writes, and refused credentials. So many entries of one part never drive out
+another. Refused credentials are noted at most ten times a minute for an address, and a hundred
+times in all.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ MAX_IN_ALL = 100_000
 KEEP_SECONDS = 7 * 86_400
 FLUSH_SECONDS = 0.5
 
-ANYBODY = "*"  # the owner of all messages, whoever they are for
+ANYBODY = "*"  # the owner of all messages, for any target
 
 
 class RecentMessages:
@@ -37,7 +37,7 @@ class RecentMessages:
 
     @property
     def given_up(self) -> int:
-        """Entries that could not be stored, because Redis was away for too long."""
+        """Entries that could not be stored, because Redis was unreachable for too long."""
         return self._journal.given_up
 
     def note(self, id: str, ts_ms: int, targets: Sequence[str]) -> None:
@@ -85,7 +85,7 @@ class RecentMessages:
 
 
 class PushEvents:
-    """Told of each push that is accepted."""
+    """Gets each push that is accepted."""
 
     def __init__(self, events: Events, recent: RecentMessages) -> None:
         self._events = events

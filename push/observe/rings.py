@@ -41,7 +41,7 @@ class _Slots:
 
 
 class Ring:
-    """One figure at all steps. `sums`: its values are added up, else the last one stands; or with
+    """One figure at all steps. `sums`: its values are added up, else the last one is kept; or with
     `highest` the highest."""
 
     def __init__(self, *, sums: bool, highest: bool = False) -> None:

@@ -1,7 +1,7 @@
 """Figures over time: each process keeps its own, and answers for the cluster are put together.
 
 Once a second a process reads its counters and gauges. Nothing is stored: a process that starts
-again begins anew, and the time when it was not there has no values.
+again begins with none, and the time when it was not there has no values.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ QUESTION = "series"
 FILLED_SECONDS = 3  # a second without a reading is one in which nothing happened, up to so many
 QUANTILES: dict[SeriesName, float] = {"ack_p50_ms": 0.5, "ack_p99_ms": 0.99}
 MERGED_AT_ONCE = 25  # histograms of so many slots of all processes, without a break
-SILENT_KEPT_SECONDS = 1.0  # how long an answer stands in which a node is missing
+SILENT_KEPT_SECONDS = 1.0  # how long an answer is kept in which a node is missing
 # Of all processes the highest; the other figures are added up.
 HIGHEST: frozenset[SeriesName] = frozenset(("redis_ms",))
 

@@ -85,7 +85,7 @@ class SessionEvents:
             self._show("acknowledged", session, message=message_id)
 
     def dropped(self, session: ObservedSession, message_id: str, reason: str) -> None:
-        """The session will never get a message, or no more of it."""
+        """The session will never get a message, or not another copy."""
         if session.token is not None:
             self._timelines.count(session.token, session.session_id, "dropped", reason)
         self._show("dropped", session, message=message_id, reason=reason)

@@ -121,7 +121,7 @@ class Timelines:
 
     @property
     def given_up(self) -> int:
-        """Entries that are lost: Redis was away for too long, or there were too many."""
+        """Entries that are lost: Redis was unreachable for too long, or there were too many."""
         return self._journal.given_up + self._left_out
 
     def start(self) -> None:

@@ -250,10 +250,12 @@ class PushService:
         self.accepted[begun.push.target.kind] += 1
         if self._push_events is None:
             return
-        now_us, named = self._shards.first.clock.now_us(), list[str]()
+        named: list[str] = []
         if isinstance(outcome, Published):
             now_us = outcome.now_us
             named = [as_in_a_query(each.stream) for each in outcome.outcomes if each.known]
+        else:
+            now_us = self._shards.first.clock.now_us()
         self._push_events.pushed(outcome.id, now_us // 1000, named, len(named))
 
     async def message(self, id: str) -> DeliveryCounts:

@@ -1,4 +1,4 @@
-"""What a push is for, and the streams that makes."""
+"""The target of a push, and the streams that it is written to."""
 
 from __future__ import annotations
 

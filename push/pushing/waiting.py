@@ -42,7 +42,7 @@ class _Found(NamedTuple):
 
 
 class _Stream:
-    """A stream that is read on from behind `after`; `is_read`: to its end."""
+    """A stream in which is read on after `after`; `is_read`: to its end."""
 
     def __init__(self, name: str, after: int) -> None:
         self.name = name

@@ -9,6 +9,7 @@ call by itself. What each caller asked for stays its own: its deadline, its answ
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
@@ -43,6 +44,8 @@ class JoinedItem(Protocol):
 Item = TypeVar("Item", bound=JoinedItem)
 # Called once, with the reply to an item or with what the call ended in. It raises nothing.
 Answered = Callable[[Any], None]
+# What of an item, by its reply, is told to a new master (see `RetoldWrites`); None: nothing.
+Again = Callable[[Item, list[Any]], Item | None]
 
 
 class _Asked(msgspec.Struct, Generic[Item], frozen=True):
@@ -55,8 +58,8 @@ class JoinedCalls(Generic[Item]):
     """Calls of `script` on `server`: with `arguments`, and then the items.
 
     The script answers with a reply to each item: its own, `{'late'}`, or `{'failed', why}`.
-    `durable`: as in `RedisClient.run`. `again`: what of an item, by its reply, is told to a new
-    master (see `RetoldWrites`); None: nothing. `max_items`: of one call, where one may take long.
+    `durable`: as in `RedisClient.run`. `again` None: nothing is told to a new master. `max_items`:
+    of one call, where one may take long.
     """
 
     def __init__(
@@ -65,7 +68,7 @@ class JoinedCalls(Generic[Item]):
         script: Script,
         *arguments: Argument,
         durable: bool = False,
-        again: Callable[[Item, list[Any]], Item | None] | None = None,
+        again: Again[Item] | None = None,
         max_items: int = MAX_ITEMS,
     ) -> None:
         self._server = server
@@ -115,9 +118,15 @@ class JoinedCalls(Generic[Item]):
         if asked:
             yield asked, arguments
 
-    async def _call(self, asked: list[_Asked[Item]], arguments: list[bytes]) -> None:
+    async def _call(self, asked: list[_Asked[Item]], items: list[bytes]) -> None:
+        server, script, arguments = self._server, self._script, [*self._arguments, *items]
+        replies: list[list[Any]]
         try:
-            replies = await self._run(asked, [*self._arguments, *arguments])
+            if self._again is None:
+                replies = await server.run(script, [], arguments, durable=self._durable)
+            else:
+                told_again = partial(self._told_again, self._again, asked)
+                replies = await server.retold.run(script, arguments, told_again)
             if len(replies) != len(asked):
                 raise ValueError(f"{len(replies)} answers to {len(asked)} items")
         except Exception as error:
@@ -127,19 +136,11 @@ class JoinedCalls(Generic[Item]):
             for each, reply in zip(asked, replies, strict=True):
                 each.answered(self._judged(reply))
 
-    async def _run(self, asked: list[_Asked[Item]], arguments: list[Argument]) -> list[list[Any]]:
-        again = self._again
-        replies: list[list[Any]]
-        if again is None:
-            replies = await self._server.run(self._script, [], arguments, durable=self._durable)
-            return replies
-
-        def told_again(replies: list[list[Any]]) -> list[Argument]:
-            items = [again(each.item, reply) for each, reply in zip(asked, replies, strict=True)]
-            return [*self._arguments, *(_encode(item) for item in items if item is not None)]
-
-        replies = await self._server.retold.run(self._script, arguments, told_again)
-        return replies
+    def _told_again(
+        self, again: Again[Item], asked: list[_Asked[Item]], replies: list[list[Any]]
+    ) -> list[Argument]:
+        items = [again(each.item, reply) for each, reply in zip(asked, replies, strict=True)]
+        return [*self._arguments, *(_encode(item) for item in items if item is not None)]
 
     def _judged(self, reply: list[Any]) -> Any:
         if reply[0] == b"late":

@@ -119,7 +119,7 @@ DEVICE_SESSION = "s"
 DEVICE_BOOT = "b"
 DEVICE_NODE = "n"
 DEVICE_EPOCH = "e"
-# Of a stream, which is behind the colon.
+# Of a stream, whose name is after the colon.
 DEVICE_CURSOR = "c:"
 DEVICE_START = "f:"
 DEVICE_POSITION = "p:"

@@ -1,7 +1,7 @@
 """Lua scripts, the files of `push/lua/`, each composed with what it needs of the library files.
 
 A file says in its header which files of `push/lua/lib/` it uses (`-- uses: log, ledger`). A script
-is sent behind `prelude.lua` and those functions and constants of the library files that it needs,
+is sent after `prelude.lua` and those functions and constants of the library files that it needs,
 directly or through others. So Redis runs nothing that has no use: all of it is run at each call.
 Redis counts the lines of what it was sent: `Script.explain` names our files and lines.
 """

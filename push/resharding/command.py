@@ -15,7 +15,7 @@ from push.daemons.services.redis import load_trust_root
 from push.redis.connection.errors import StoreUnavailable
 from push.redis.connection.url import StoreAddress, parse_store_url
 from push.resharding import connecting
-from push.resharding.plan import Refused
+from push.resharding.plan import NotResharded
 from push.resharding.run import Resharding, ReshardOutcome
 from push.runtime.ports import Reactor
 
@@ -38,7 +38,7 @@ class ReshardArguments(NamedTuple):
 def run(asked: ReshardArguments, report: Callable[[str], None]) -> ReshardOutcome | None:
     """Do it, to the end. `report` is called with the progress, now and then.
 
-    Raises `Refused`, `BrokenOff`.
+    Raises `NotResharded`, `BrokenOff`.
     """
     found: list[ReshardOutcome | None] = []
     failed: list[Exception] = []
@@ -48,10 +48,10 @@ def run(asked: ReshardArguments, report: Callable[[str], None]) -> ReshardOutcom
         reactor.addSystemEventTrigger("before", "shutdown", failed.append, BrokenOff())
         try:
             found.append(await reshard(reactor, asked, _now_and_then(reactor, report)))
-        except (Refused, StartError) as error:
-            failed.append(Refused(str(error)))
+        except (NotResharded, StartError) as error:
+            failed.append(NotResharded(str(error)))
         except StoreUnavailable as error:
-            failed.append(Refused(f"{error.reason}. When it is reachable, run the same again"))
+            failed.append(NotResharded(f"{error.reason}. When it is reachable, run the same again"))
 
     try:
         react(lambda reactor: Deferred.fromCoroutine(work(reactor)))
@@ -69,7 +69,7 @@ async def reshard(
     """None when it was given up."""
     settings = load(config_file=asked.config, environment=os.environ).redis
     if settings.url.embedded:
-        raise Refused(
+        raise NotResharded(
             "the embedded Redis is one server by itself: run a server of your own on its data, "
             "set [redis] url to its URL, then reshard"
         )
@@ -97,7 +97,7 @@ def _parsed(url: str) -> StoreAddress:
     try:
         return parse_store_url(url)
     except ValueError as error:
-        raise Refused(f"--to: {error}") from None
+        raise NotResharded(f"--to: {error}") from None
 
 
 def _now_and_then(reactor: Reactor, report: Callable[[str], None]) -> Callable[[str], None]:

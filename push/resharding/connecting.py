@@ -9,7 +9,7 @@ from push.redis.client import RedisClient
 from push.redis.connection.replies import parsed_info
 from push.redis.connection.url import StoreAddress
 from push.resharding.layout import Layout
-from push.resharding.plan import Refused
+from push.resharding.plan import NotResharded
 from push.runtime.ports import Clock, TrustRoot
 from push.runtime.timers import sleep
 
@@ -27,7 +27,10 @@ async def connect(
     trust_root: TrustRoot | None = None,
     may_be_away: bool = False,
 ) -> Layout:
-    """`may_be_away`: a server that is in the new list only may be left out. Raises `Refused`."""
+    """`may_be_away`: a server that is in the new list only may be left out.
+
+    Raises `NotResharded`.
+    """
     servers: list[RedisClient] = []
     known: dict[tuple[str, int], int] = {}
     places: dict[StoreAddress, int] = {}
@@ -43,7 +46,7 @@ async def connect(
                 if may_be_away and address not in old:
                     await servers.pop().stop()
                     continue
-                raise Refused(problem)
+                raise NotResharded(problem)
             itself = await _itself(server)
             places[address] = known.setdefault(itself, len(servers) - 1)
             if places[address] < len(servers) - 1:
@@ -81,7 +84,7 @@ async def _itself(server: RedisClient) -> tuple[str, int]:
 
 def _each_once(name: str, places: list[int]) -> list[int]:
     if len(set(places)) < len(places):
-        raise Refused(f"{name} names one server twice")
+        raise NotResharded(f"{name} names one server twice")
     return places
 
 
@@ -97,7 +100,7 @@ async def has_keys(server: RedisClient) -> bool:
 
 
 async def check_nobody(servers: Sequence[RedisClient]) -> None:
-    """Raises `Refused` while a daemon, or another `pushctl reshard`, is connected.
+    """Raises `NotResharded` while a daemon, or another `pushctl reshard`, is connected.
 
     Each has a subscription on each server, besides its other channels.
     """
@@ -108,7 +111,7 @@ async def check_nobody(servers: Sequence[RedisClient]) -> None:
             names = await _registered(server)
             listed = f", among them {', '.join(names)}" if names else ""
             what = "process is" if others == 1 else "processes are"
-            raise Refused(
+            raise NotResharded(
                 f"{others} {what} connected to Redis at {server.address}{listed}: stop all "
                 "daemons first"
             )

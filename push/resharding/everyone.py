@@ -29,7 +29,7 @@ LOST = f"{keyspace.LOST}{STREAM_ALL}"
 COLLAPSE = f"{keyspace.COLLAPSE}{STREAM_ALL}"
 
 
-class Place(NamedTuple):
+class LogPlace(NamedTuple):
     """Where a message is on a server now."""
 
     id: str
@@ -51,7 +51,7 @@ class MovedCounts:
 class Old:
     """The log of one server, as far as it goes on."""
 
-    def __init__(self, places: list[Place], offset_of: dict[str, int], lost: int) -> None:
+    def __init__(self, places: list[LogPlace], offset_of: dict[str, int], lost: int) -> None:
         self.places = [place for place in places if place.id in offset_of]
         self.offsets = [place.offset for place in self.places]
         self.lost = lost
@@ -69,12 +69,12 @@ class Old:
             self.highest[i] = max(self.highest[i], self.highest[i - 1])
 
     def translated(self, offset: int, end: int) -> int:
-        """The place before the first message behind `offset`; `end` when there is none."""
+        """The place before the first message after `offset`; `end` when there is none."""
         first = bisect_right(self.offsets, offset)
         return self.least_behind[first] - 1 if first < len(self.offsets) else max(end, offset)
 
     def passed_beyond(self, first: int, offset: int) -> list[int]:
-        """Numbers below `first` of messages whose new offsets are behind `offset` all the same."""
+        """Numbers below `first` of messages whose new offsets are after `offset` all the same."""
         found = []
         for number in range(first - 1, -1, -1):
             if self.highest[number] <= offset:
@@ -108,7 +108,7 @@ class Everyone:
         self._counts: defaultdict[str, MovedCounts] = defaultdict(MovedCounts)
 
     async def read(self) -> None:
-        """Learn what is in the logs now. The clock is then behind the end of the new one."""
+        """Learn what is in the logs now. The clock is then after the end of the new one."""
         servers = self._layout.servers
         logs = {place: await _places(servers[place]) for place in self._layout.old}
         lost = {
@@ -134,7 +134,7 @@ class Everyone:
         for place, entries in logs.items():
             self._old[place] = Old(entries, self.offsets, lost[place])
 
-    async def _find_closed(self, logs: dict[int, list[Place]], all_ids: set[str]) -> None:
+    async def _find_closed(self, logs: dict[int, list[LogPlace]], all_ids: set[str]) -> None:
         for place, entries in logs.items():
             missing = sorted(all_ids.difference(entry.id for entry in entries))
             server = self._layout.servers[place]
@@ -274,7 +274,7 @@ def _first(item: tuple[int, int, bytes | None]) -> int:
     return item[0]
 
 
-async def _places(server: RedisClient) -> list[Place]:
+async def _places(server: RedisClient) -> list[LogPlace]:
     places = []
     start = "-"
     while True:
@@ -283,7 +283,7 @@ async def _places(server: RedisClient) -> list[Place]:
         )
         for name, fields in entries:
             key = fields[7] if len(fields) > 7 and fields[6] == b"k" else None
-            places.append(Place(fields[1].decode(), int(name.split(b"-")[0]), key))
+            places.append(LogPlace(fields[1].decode(), int(name.split(b"-")[0]), key))
         if len(entries) < ENTRIES_PER_CALL:
             return places
         start = f"({entries[-1][0].decode()}"

@@ -209,7 +209,8 @@ def _closed(fields: Fields, code: str) -> Fields:
 
 
 def _better(before: bytes | None, value: bytes) -> bytes:
-    """Of two lines for one device, addressed by two users: what it did, not that it waits."""
+    """Of two lines for a device that was addressed by two users, the one that says more: what the
+    device did, rather than that it waits."""
     if before is None or before[:1] == WAITING.encode():
         return value
     return value if value[:1] == ACKNOWLEDGED.encode() else before
@@ -221,7 +222,7 @@ def _streams_by_device(fields: Fields) -> dict[str, str]:
 
 
 def _streams_by_user(fields: Fields) -> dict[str, str]:
-    """As well, and of the users' own fields, of a message to users."""
+    """The same for a message to users, with the fields that the users have themselves."""
     streams = _streams_by_device(fields)
     for name, tokens in fields.items():
         if name.startswith(LEDGER_TOKENS):

@@ -19,7 +19,7 @@ _mark = load_script("resharding", "mark")
 _encode = msgspec.json.Encoder(order="sorted").encode
 
 
-class Refused(Exception):
+class NotResharded(Exception):
     """It cannot be done; the text is one line that says what to do."""
 
 
@@ -71,11 +71,11 @@ class Standing(NamedTuple):
 
 
 def standing(layout: Layout, shards: Mapping[int, Shard | None], wanted: ReshardPlan) -> Standing:
-    """Raises `Refused` when the servers are not what the lists say."""
+    """Raises `NotResharded` when the servers are not what the lists say."""
     plans = [shard.plan for shard in shards.values() if shard and shard.plan]
     for plan in plans:
         if (plan.old, plan.new) != (wanted.old, wanted.new):
-            raise Refused(
+            raise NotResharded(
                 f"a move from {' '.join(plan.old)} to {' '.join(plan.new)} was broken off: run "
                 "that again first, or give it up with --abandon"
             )
@@ -101,14 +101,14 @@ def _check_old(layout: Layout, shards: Mapping[int, Shard | None], deployment: s
         shard = shards[place]
         name = layout.servers[place].address
         if shard is None:
-            raise Refused(
+            raise NotResharded(
                 f"Redis at {name} has nothing of a deployment: if the others have nothing either, "
                 "set [redis] url to the new list and start the daemons"
             )
         if shard.deployment not in ("", deployment):
-            raise Refused(f"Redis at {name} belongs to another deployment than the first")
+            raise NotResharded(f"Redis at {name} belongs to another deployment than the first")
         if not _is(shard, number, count):
-            raise Refused(
+            raise NotResharded(
                 f"Redis at {name} is number {shard.number + 1} of {shard.of} in its deployment, "
                 f"and in [redis] url number {number + 1} of {count}: give the list that it has now"
             )
@@ -121,10 +121,10 @@ def _check_coming(layout: Layout, shards: Mapping[int, Shard | None], deployment
             continue
         name = layout.servers[place].address
         if shard.deployment != deployment:
-            raise Refused(
+            raise NotResharded(
                 f"Redis at {name} belongs to another deployment: empty it, or name another"
             )
-        raise Refused(
+        raise NotResharded(
             f"Redis at {name} has the data of number {shard.number + 1} of {shard.of} of this "
             "deployment. If it is a copy that is to be used, put its URL there in [redis] url, "
             "which needs no reshard; else delete what it has"

@@ -26,8 +26,8 @@ from push.resharding.copying import Copying, Report
 from push.resharding.kinds import UnknownKind
 from push.resharding.layout import Layout
 from push.resharding.plan import (
+    NotResharded,
     Phase,
-    Refused,
     ReshardPlan,
     Shard,
     Standing,
@@ -72,7 +72,7 @@ class Resharding:
         self._report = report
 
     async def run(self, *, dry: bool = False) -> ReshardOutcome:
-        """Raises `Refused` and `StoreUnavailable`."""
+        """Raises `NotResharded` and `StoreUnavailable`."""
         stand = await self._look()
         outcome = ReshardOutcome(self._old_names, self._new_names, dry, stand.done)
         if stand.done:
@@ -97,12 +97,12 @@ class Resharding:
         return outcome
 
     async def abandon(self) -> None:
-        """Give up what was broken off before anything was changed. Raises `Refused`."""
+        """Give up what was broken off before anything was changed. Raises `NotResharded`."""
         stand = await self._look()
         if stand.phase is None:
-            raise Refused("nothing was broken off: there is nothing to give up")
+            raise NotResharded("nothing was broken off: there is nothing to give up")
         if stand.phase == "take":
-            raise Refused("it is too late to give it up: run it again without --abandon")
+            raise NotResharded("it is too late to give it up: run it again without --abandon")
         await connecting.check_nobody(self._servers)
         for place in self._layout.coming:
             await delete_keys(self._servers[place], "*")
@@ -112,14 +112,14 @@ class Resharding:
             await mark(server, stand.deployment, number, len(self._layout.old), None)
 
     async def _look(self) -> Standing:
-        """Raises `Refused` when it cannot be done."""
+        """Raises `NotResharded` when it cannot be done."""
         shards = await self._shards()
         plan = ReshardPlan(self._old_names, self._new_names, "prepare")
         stand = standing(self._layout, shards, plan)
         for place in self._layout.coming:
             server = self._servers[place]
             if shards[place] is None and await connecting.has_keys(server):
-                raise Refused(
+                raise NotResharded(
                     f"Redis at {server.address} has keys {server.key('*')}: delete them, or name "
                     "another server"
                 )
@@ -144,7 +144,7 @@ class Resharding:
         for place in self._layout.old:
             server = self._servers[place]
             if int(await server.command("ZCARD", server.key(keyspace.CHAT_ERRANDS))):
-                raise Refused(
+                raise NotResharded(
                     f"at Redis at {server.address} messages wait to be copied to users: start the "
                     "daemons until they have done it, stop them, and run the same again"
                 )
@@ -172,7 +172,7 @@ class Resharding:
         try:
             await copying.run()
         except UnknownKind as error:
-            raise Refused(
+            raise NotResharded(
                 f"the key {error} is of a kind that this version does not know: use the pushctl "
                 "of the version that the daemons have"
             ) from None
@@ -194,7 +194,7 @@ class Resharding:
         await connecting.wait_written(self._reactor, self._servers)
         for place in self._layout.renewed:
             address = self._servers[place].address
-            raise Refused(
+            raise NotResharded(
                 f"the connection to Redis at {address} was lost meanwhile: run the same again"
             )
 
@@ -203,7 +203,7 @@ class Resharding:
         before = await self._count_devices(self._layout.old, "devices")
         after = await self._count_devices(self._layout.new, f"{keyspace.ARRIVING}devices")
         if before != after:
-            raise Refused(f"of {before} devices {after} would be left; nothing was changed")
+            raise NotResharded(f"of {before} devices {after} would be left; nothing was changed")
 
     async def _count_devices(self, places: Sequence[int], name: str) -> int:
         servers = [self._servers[place] for place in places]

@@ -46,8 +46,19 @@ class ListeningPort(Protocol):
     def stopListening(self) -> Any: ...
 
 
+class HostResolver(Protocol):
+    """Finds the addresses of a host, and tells them to `receiver` (an `IResolutionReceiver`)."""
+
+    def resolveHostName(
+        self, receiver: object, name: str, /, *more: object, **options: object
+    ) -> object: ...
+
+
 class Reactor(Clock, Protocol):
     """A running event loop."""
+
+    @property
+    def nameResolver(self) -> HostResolver: ...
 
     def callFromThread(
         self, callable: Callable[..., Any], *args: object, **kwargs: object

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
-from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.defer import (
+    CancelledError,
+    Deferred,
+    DeferredList,
+    FirstError,
+    gatherResults,
+)
 from twisted.python.failure import Failure
 
 from push.runtime.ports import Clock, as_twisted
@@ -92,11 +98,29 @@ def within(
     return call.addTimeout(seconds, as_twisted(reactor), end)
 
 
+def all_of(waiting: Sequence[Deferred[Any]]) -> Deferred[Any]:
+    """Fires when all of them have; fails when the first fails, as that one does. One alone, by far
+    the commonest, is handed on as it is."""
+    if len(waiting) == 1:
+        return waiting[0]
+    return gatherResults(waiting, consumeErrors=True).addErrback(_first_error)
+
+
+def _first_error(failure: Failure) -> Failure:
+    if isinstance(failure.value, FirstError):
+        return failure.value.subFailure
+    return failure
+
+
 async def gather(calls: Iterable[Coroutine[Any, Any, Result]]) -> list[Result]:
     """Run `calls` at once and wait for all; their results in order, or the first one's error."""
     started = [Deferred.fromCoroutine(call) for call in calls]
     outcomes = await DeferredList(started, consumeErrors=True)
-    for _, outcome in outcomes:
-        if isinstance(outcome, Failure):
-            outcome.raiseException()
-    return [result for _, result in outcomes]
+    try:
+        for _, outcome in outcomes:
+            if isinstance(outcome, Failure):
+                outcome.raiseException()
+        return [result for _, result in outcomes]
+    finally:
+        # The error knows this frame: they would hold each other, and all that the calls were given.
+        started = outcomes = outcome = None  # type: ignore[assignment]

@@ -73,7 +73,7 @@ class ChatFields(OfConversation):
 
 
 class RecallFields(OfConversation):
-    """Message `seq` of the conversation was recalled `by` a user: it is to be shown no more."""
+    """Message `seq` of the conversation was recalled `by` a user: show it no longer."""
 
     __slots__ = ()
 

@@ -1,6 +1,6 @@
 """Everything the SDK raises. One root, `PushError`, so that an application can catch the lot.
 
-`Stopped` and its children are final: the client does not come back by itself. The others concern
+`Stopped` and its children are final: the client does not reconnect by itself. The others concern
 one call. Where Python has a usual class for a mistake of the caller (`ValueError`, `TypeError`,
 `RuntimeError`), ours is also one of that class.
 """

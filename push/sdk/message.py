@@ -155,8 +155,8 @@ class Inbox:
     def put(self, event: MessageEvent) -> None:
         """A full queue drops QoS 0, which may be lost, and nothing else.
 
-        What has a message id would come again later, after messages that were sent later; the
-        server's window bounds how much there is of it. A truncation is told only once.
+        A message with an id would come again later, after messages that were sent later; the
+        server's window bounds how many there are. A truncation is told only once.
         """
         may_be_lost = not event.number and event.kind != TRUNCATED
         if may_be_lost and len(self._queue) >= self._capacity:

@@ -46,7 +46,7 @@ def proxy_for(url: str) -> str | None:
 def _checked(proxy: str, target_scheme: str) -> str:
     name = f"the proxy for {target_scheme} in the environment"
     if "://" not in proxy:
-        if ":" not in proxy:  # a word, of which nobody knows what it is to mean
+        if ":" not in proxy:  # a word that means nothing here
             raise ConfigurationError(f"{name}: not a URL like http://host:port")
         proxy = f"http://{proxy}"
     try:

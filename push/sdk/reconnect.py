@@ -42,7 +42,7 @@ FIRST_CEILING_SECONDS = 1.0
 MAX_CEILING_SECONDS = 60.0
 STABLE_SECONDS = 10.0
 MAX_HOPS = 3
-MAX_AFTER_SECONDS = 3600  # a server may ask for patience, not for ever
+MAX_AFTER_SECONDS = 3600  # a server may ask for patience, within bounds
 MAX_BAN_SECONDS = 86_400  # a longer ban answers again, and says how long it still holds
 MAX_CREDENTIAL_TRIALS = 3
 
@@ -281,7 +281,7 @@ class Policy:
 
     def _use(self, servers: Sequence[ServerAddress]) -> None:
         """Go by another list. What has failed of the round counts on: else a server that accepts
-        and fails at once would be tried every second for ever."""
+        and fails at once would be tried every second without end."""
         self._candidates = list(servers)
         self._listed = len(servers)
 
@@ -290,7 +290,7 @@ class Policy:
         return self._next(asked + self._jitter(), asked)
 
     def _come_back_after(self, after_seconds: int | None, error: Stopped) -> ReconnectPlan:
-        """A ban: for a while when it names one, else for ever."""
+        """A ban: for a while when it names one, else permanently."""
         if after_seconds is None:
             return ReconnectPlan(NextStep.STOP, error=error)
         asked = _bounded(after_seconds, MAX_BAN_SECONDS)

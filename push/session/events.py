@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import msgspec
+
 from push.session.entry import HandedOut
 from push.session.subscription import (
     LateAcknowledgement,
@@ -50,8 +52,11 @@ class HeartbeatRequested(NamedTuple):
     sub_signal: SubSignal
 
 
-class Progress(NamedTuple):
-    """The cursor of `subscription` moved when `messages` were acknowledged: store it."""
+class Progress(msgspec.Struct, frozen=True, gc=False):
+    """The cursor of `subscription` moved when `messages` were acknowledged: store it.
+
+    It comes for each acknowledgement, and a named tuple takes twice as long to make.
+    """
 
     subscription: Subscription
     messages: list[HandedOut]

@@ -296,6 +296,10 @@ class ServerAnswers:
         if state is State.CLOSING:
             self._decoder.discard()
 
+    def discard_received(self) -> None:
+        """Forget the frame that is incomplete: its rest will not come."""
+        self._decoder.discard()
+
     def _send(self, signal: int, sub_signal: SubSignal, message_id: int, body: bytes) -> None:
         if self.state is not State.CLOSING:
             self._say(self.codec.encode(signal, sub_signal, message_id, body))

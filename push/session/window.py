@@ -24,6 +24,8 @@ from push.session.subscription import (
 )
 
 MAX_ONLINE_UNACKNOWLEDGED = 256
+# Outstanding messages that are looked through for a number: of more there is a dict.
+MAX_SEARCHED = 128
 _NOT_COUNTED = -1
 
 
@@ -111,11 +113,10 @@ class Window:
         return self.are_free((message_id,))
 
     def are_free(self, message_ids: Collection[int]) -> bool:
-        if self._taken is None:
-            pending = self._only_pending()
+        if self._taken is None and len(pending := self._only_pending()) <= MAX_SEARCHED:
             if pending and any(each.message_id in message_ids for each in pending):
                 return False
-        elif not self._taken.keys().isdisjoint(message_ids):
+        elif not self._by_number().keys().isdisjoint(message_ids):
             return False
         return self.online is None or self.online.keys().isdisjoint(message_ids)
 
@@ -203,24 +204,27 @@ class Window:
         come. None: it is not so, and nothing was done."""
         taken = self._taken
         subscription = self._only if taken is None else taken.get(numbers[0])
-        if type(subscription) is not Subscription or subscription.pending is None:
+        if type(subscription) is not Subscription:
+            return None
+        pending = subscription.pending
+        if pending is None:
             return None
         count = len(numbers)
-        messages = subscription.pending[:count]
+        messages = pending if count == len(pending) else pending[:count]
         if count == 1:
             if messages[0].message_id != numbers[0]:
                 return None
-            if taken is None and len(subscription.pending) == 1:
-                # Nothing else is outstanding: what `_pass` would do.
-                subscription.pending = None
-                subscription.cursor = subscription.position
-                subscription.end(messages)
-                self.used = self.used_bytes = 0
-                return Progress(subscription, messages)
         elif [message.message_id for message in messages] != list(numbers) or not all(
             type(message) is HandedOut for message in messages
         ):
             return None
+        if taken is None and messages is pending:
+            # Nothing else is outstanding: what `_pass` would do.
+            subscription.pending = None
+            subscription.cursor = subscription.position
+            subscription.end(pending)
+            self.used = self.used_bytes = 0
+            return Progress(subscription, pending)
         if taken is not None:
             for number in numbers:
                 self._release(number)

@@ -10,7 +10,7 @@ from push.session.subscription import Subscription
 
 
 class Follower(Protocol):
-    """Somebody whose sessions follow streams: a connection of the connector."""
+    """A session that follows streams, as far as a channel knows it."""
 
     def __hash__(self) -> int: ...
 
@@ -20,9 +20,9 @@ class Channel:
 
     `last`: up to here nothing is missing, meaningful once `known`. `handed`: the last offset that
     was handed on, which is lower when the log was read past it. From `clear_from` up to `last` the
-    log has nothing, as far as is known: who is there need not read it. `readers` of the log are at
-    work now: what comes meanwhile is kept for them, and so is what was `removed` from the log,
-    because what they read may be from before.
+    log has nothing, as far as is known: a session that is there need not read it. So many `readers`
+    of the log are at work now: what comes meanwhile is kept for them, and so is what was `removed`
+    from the log, because what they read may be from before.
     """
 
     __slots__ = (
@@ -61,7 +61,7 @@ class Channel:
         self.clear_from = self.last = max(self.last, offset)
 
     def note_clear(self, after: int, to: int) -> None:
-        """A read has found nothing in the log from behind `after` up to `to`."""
+        """A read has found nothing in the log after `after`, up to `to`."""
         if self.known and after < self.clear_from <= to:
             self.clear_from = after
 

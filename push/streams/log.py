@@ -18,7 +18,7 @@ _script = load_script("streams", "read")
 
 
 class WantedPages(NamedTuple):
-    """Read `stream` on from behind `after`, at most `limit` entries."""
+    """Read on in `stream` after `after`, at most `limit` entries."""
 
     stream: str
     after: int
@@ -80,7 +80,7 @@ class LogReader:
         return found, expired
 
     async def ahead(self, places: Sequence[tuple[str, int]]) -> list[str]:
-        """Which of the streams have an entry behind the offset given with it (rule 3)."""
+        """Which of the streams have an entry after the offset given with it (rule 3)."""
         if not places:
             return []
         server = self._server

@@ -20,7 +20,7 @@ LIVE, READ = "live", "read"
 
 
 class Run:
-    """Consecutive entries: nothing else is in the log from behind `begin` up to `end`."""
+    """Consecutive entries: nothing else is in the log after `begin`, up to `end`."""
 
     __slots__ = ("begin", "end", "entries", "size_bytes")
 
@@ -75,7 +75,7 @@ class LogCache:
         self._add((stream, LIVE), entry.previous, [entry])
 
     def add_read(self, stream: str, after: int, entries: Sequence[Entry]) -> None:
-        """A page of the log, read behind `after`."""
+        """A page of the log: what comes after `after`."""
         self._add((stream, READ), after, entries)
 
     def _add(self, key: tuple[str, str], begin: int, entries: Sequence[Entry]) -> None:

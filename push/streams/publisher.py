@@ -151,9 +151,11 @@ class Publisher:
         for place, message in enumerate(messages):
             self._ask(message, place, answers)
         parts_of = await answers.all_there
+        if len(self._shards) == 1:
+            return [outcome for (outcome,) in parts_of]
         outcomes = [_merged(message, parts_of[n]) for n, message in enumerate(messages)]
         for place, message in enumerate(messages):
-            if message.once is not None and len(self._shards) > 1:
+            if message.once is not None:
                 outcomes[place] = await self._released(message.once, outcomes[place])
         return outcomes
 
@@ -257,7 +259,7 @@ class _Answers:
         parts: list[Published | Exception],
         server: RedisClient,
         addresses: Sequence[TargetStream],
-        reply: Any,
+        reply: list[Any] | Exception,
     ) -> None:
         outcome = _outcome_of(addresses, reply)
         if isinstance(outcome, Published):

@@ -39,7 +39,7 @@ class SharedLogReader:
         self._running: dict[tuple[str, int], list[Deferred[None]]] = {}
 
     async def read(self, wanted: Sequence[tuple[Channel, int, int]]) -> LogReading:
-        """Read each channel's log on from behind an offset, at most so many entries.
+        """Read on in each channel's log after an offset, at most so many entries.
 
         Pages come in the order of `wanted`; one from memory is never `complete`. A page that
         another session is reading just now is waited for. Raises `StoreUnavailable`.
@@ -109,7 +109,7 @@ def _as_it_is(channel: Channel, pages: dict[str, LogPage]) -> LogPage:
     return page._replace(entries=channel.still_there(page.entries))
 
 
-class _Asked(NamedTuple):
+class _WantedRead(NamedTuple):
     wanted: Sequence[WantedPages]
     answer: Deferred[LogReading]
 
@@ -119,14 +119,14 @@ class JoinedReads:
 
     def __init__(self, server: RedisClient, reader: LogReader) -> None:
         self._reader = reader
-        self._waiting: deque[_Asked] = deque()
+        self._waiting: deque[_WantedRead] = deque()
         self._calls = 0
         self._end_of_turn = Debounced(server.reactor, 0, self._send)
 
     def read(self, wanted: Sequence[WantedPages]) -> Deferred[LogReading]:
         """See `LogReader.read`."""
         answer: Deferred[LogReading] = Deferred()
-        self._waiting.append(_Asked(wanted, answer))
+        self._waiting.append(_WantedRead(wanted, answer))
         self._request()
         return answer
 
@@ -141,7 +141,7 @@ class JoinedReads:
             self._calls += 1
             Deferred.fromCoroutine(self._call(asked)).addErrback(_log_failure)
 
-    async def _call(self, asked: list[_Asked]) -> None:
+    async def _call(self, asked: list[_WantedRead]) -> None:
         try:
             reading = await self._reader.read([page for each in asked for page in each.wanted])
         except Exception as error:
@@ -162,10 +162,10 @@ class JoinedReads:
 
 
 def _parts(
-    asked: Sequence[_Asked], reading: LogReading
-) -> list[tuple[_Asked, list[LogPage] | None]]:
+    asked: Sequence[_WantedRead], reading: LogReading
+) -> list[tuple[_WantedRead, list[LogPage] | None]]:
     """The pages of each; None for one that was not reached, because the answer was full."""
-    parts: list[tuple[_Asked, list[LogPage] | None]] = []
+    parts: list[tuple[_WantedRead, list[LogPage] | None]] = []
     start = 0
     for each in asked:
         end = start + len(each.wanted)

@@ -98,7 +98,7 @@ class DaemonProcess:
 
 
 def _reachable(listening: HostPort) -> HostPort:
-    """Who listens on all addresses is reached on loopback."""
+    """A server that listens on all addresses is reached on loopback."""
     loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}
     return HostPort(loopback.get(listening.host, listening.host), listening.port)
 

@@ -20,6 +20,13 @@ const VERSION = 1; // of what the tabs tell each other
 const KEPT = 200; // messages, for a tab that slept
 const SILENCE_MS = 4000; // after which a leader that was asked is frozen
 const CHECK_MS = 30_000;
+const MAX_TIMER_MS = 2 ** 31 - 1; // 24 days: a longer one would end at once
+
+/** @param {number} seconds Infinity: as long as a timer can be */
+export const timerMs = (seconds) => Math.min(seconds * 1000, MAX_TIMER_MS);
+
+/** What came from a server, {} if it is no object. @param {unknown} value @returns {Body} */
+export const objectOf = (value) => (typeof value === "object" && value !== null ? value : {});
 
 /** @param {number} ms */
 export const sleep = (ms) => new Promise((resolve) => setTimeout(resolve, ms));

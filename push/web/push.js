@@ -8,7 +8,7 @@
  */
 
 import { ChatRequests } from "./push-chat.js";
-import { Memory, Store, Tabs, claimsOf, listenToPage, shareTabs, sleep } from "./push-tabs.js";
+import { Memory, Store, Tabs, claimsOf, listenToPage, objectOf, shareTabs, sleep, timerMs } from "./push-tabs.js";
 
 /** @typedef {import("./push.d.ts").PushClientOptions} Options */
 /** @typedef {import("./push.d.ts").Credentials} Credentials */
@@ -74,7 +74,7 @@ async function within(seconds, work) {
   let timer;
   const late = /** @type {Promise<never>} */ (
     new Promise((_, reject) => {
-      timer = setTimeout(() => reject(unanswered(`no answer within ${seconds} s`)), seconds * 1000);
+      timer = setTimeout(() => reject(unanswered(`no answer within ${seconds} s`)), timerMs(seconds));
     })
   );
   try {
@@ -482,7 +482,7 @@ class Connection {
   #pong(answer) {
     if (this.over) return;
     this.heartbeat = {
-      interval: answer.interval > 0 ? answer.interval : this.heartbeat.interval,
+      interval: Math.max(answer.interval, 0) || this.heartbeat.interval,
       roundTripMs: Math.round((now() - this.#pingAt) * 1000),
       answeredAt: Date.now(),
     };
@@ -493,7 +493,7 @@ class Connection {
   /** From the answer, not from a chain of timers: those run once a minute in hidden pages. */
   #beatLater() {
     clearTimeout(this.#pingTimer);
-    this.#pingTimer = setTimeout(() => this.#grace || this.ping(), this.heartbeat.interval * 1000);
+    this.#pingTimer = setTimeout(() => this.#grace || this.ping(), timerMs(this.heartbeat.interval));
   }
 
   /** Nothing comes within `seconds`: it is dead. @param {number} seconds @param {string} detail */
@@ -504,7 +504,7 @@ class Connection {
       // This page slept over the deadline, and the answer may wait behind this timer.
       if (this.session && now() > due + 1) this.ping(WAKE_SECONDS);
       else this.end({ kind: "lost", detail });
-    }, seconds * 1000);
+    }, timerMs(seconds));
   }
 
   /** A request without an answer is a reason to ask whether anybody is there. */
@@ -531,14 +531,14 @@ class Connection {
   #received(data) {
     this.#receivedAt = now();
     if (this.#grace) this.#expect(this.#grace, `no answer to a PING within ${this.#grace} s`);
-    /** @type {{signal?: string, subSignal?: string, messageId?: number, content?: Body}} */
     let frame;
     try {
-      frame = JSON.parse(/** @type {string} */ (data));
+      frame = objectOf(JSON.parse(/** @type {string} */ (data)));
     } catch {
       return this.end({ kind: "lost", detail: "not JSON" });
     }
-    const { signal, subSignal = "", messageId = 0, content = {} } = frame;
+    const { signal, subSignal, messageId } = frame;
+    const content = objectOf(frame.content);
     if (signal === "PUSH") return this.owner.push(content, messageId);
     if (signal === "CONNECT_ACK") return this.#connected(subSignal, content);
     if (signal === "DISCONNECT") {
@@ -566,7 +566,7 @@ class Connection {
     this.session = /** @type {Session} */ (body);
     this.#maxFrame = body.max_frame ?? this.#maxFrame;
     this.#asked = body.heartbeat;
-    this.heartbeat = { ...this.heartbeat, interval: body.heartbeat ?? 60 };
+    this.heartbeat = { ...this.heartbeat, interval: Math.max(body.heartbeat, 0) || 60 };
     this.owner.accepted(this.session);
     this.ping();
   }
@@ -712,7 +712,7 @@ class Engine {
     try {
       const response = await fetch(`${serversUrl}/v1/servers`, {
         headers: key ? { Authorization: `Bearer ${key}` } : {},
-        signal: AbortSignal.timeout(connectTimeout * 1000),
+        signal: AbortSignal.timeout(timerMs(connectTimeout)),
       });
       const answer = await response.json();
       if (!response.ok) throw new Error(answer.detail ?? response.status);

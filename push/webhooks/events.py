@@ -1,4 +1,8 @@
-"""An event as it is in the outbox, and as it is sent."""
+"""An event as it is in the outbox, and as it is sent.
+
+Its types are in `push.wire.api.operate.webhooks` (`WebhookType`); scripts decide that there is one
+(`put_event` of webhooks.lua).
+"""
 
 from __future__ import annotations
 

@@ -157,7 +157,7 @@ class ServerOutbox:
             more = await self.server.run(_forget, [], [endpoint], decode=int)
 
     async def forget_gone(self) -> None:
-        """What is left of endpoints that were deleted: whoever did it may have been stopped."""
+        """Delete what is left of deleted endpoints: a process may have been stopped at that."""
         fields = await self.server.command("HKEYS", self.server.key(keyspace.WEBHOOK_WANTED))
         for field in fields:
             name = field.decode()

@@ -1,9 +1,8 @@
-"""Who tells that devices are offline: after a grace time, also when their connector was killed."""
+"""Devices are told offline: after a grace time, and also when their connector was killed."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from push.redis import keyspace
 from push.redis.client import RedisClient
@@ -36,7 +35,7 @@ class PresenceWatch(PeriodicTask):
         self._may_live = may_live
         self._looks = 0
         self._since: bytes | None = None  # since when somebody wants to know
-        self._vanished: dict[bytes, None] = {}  # boot ids; one that was only paused comes back
+        self._vanished: dict[bytes, None] = {}  # boot ids; one that was only paused is there again
 
     async def turn(self) -> None:
         async for due in QUEUE.claim_all(self._server, DEVICES_PER_CALL):
@@ -80,7 +79,7 @@ class PresenceWatch(PeriodicTask):
     async def _for_all_devices(self, script: Script, arguments: list[Argument]) -> None:
         """Run it with the tokens of all, some at a time: also of those that had a session before
         somebody wanted to know, or whose connector was thought to be gone."""
-        cursor: Any = b"0"
+        cursor = b"0"
         key = self._server.key(keyspace.DEVICES)
         while True:
             cursor, found = await self._server.command(

@@ -7,9 +7,10 @@ connected to: so no name that changes its address in between leads inside.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlsplit
 
+from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IHostnameResolver,
@@ -20,23 +21,35 @@ from twisted.internet.interfaces import (
 )
 from zope.interface import implementer
 
-from push.runtime.ports import DelayedCall
+from push.runtime.ports import HostResolver, Reactor
 from push.webhooks.addresses import is_public, not_public
 
 LOOK_UP_SECONDS = 2.0
+
+Address = IPv4Address | IPv6Address
+
+
+class AddressReceiver(Protocol):
+    """Is told the addresses of a host (an `IResolutionReceiver`)."""
+
+    def resolutionBegan(self, resolution: object, /) -> None: ...
+
+    def addressResolved(self, address: Address, /) -> None: ...
+
+    def resolutionComplete(self) -> None: ...
 
 
 @implementer(IResolutionReceiver)
 class _PublicReceiver:
     """Passes on the addresses that are public. `refused(address)` is called for the others."""
 
-    def __init__(self, receiver: Any, refused: Callable[[str], None]) -> None:
+    def __init__(self, receiver: AddressReceiver, refused: Callable[[str], None]) -> None:
         self._receiver = receiver
         self._refused = refused
         self.resolutionBegan = receiver.resolutionBegan
         self.resolutionComplete = receiver.resolutionComplete
 
-    def addressResolved(self, address: Any) -> None:
+    def addressResolved(self, address: Address) -> None:
         if is_public(address.host):
             self._receiver.addressResolved(address)
         else:
@@ -47,19 +60,21 @@ class _PublicReceiver:
 class PublicResolver:
     """Resolves names, and addresses as well, to public addresses only.
 
-    `refused` has hosts whose addresses were not public, for whoever is told that there is none.
+    `refused` has hosts whose addresses were not public, for the message that there is none.
     """
 
-    def __init__(self, resolver: Any) -> None:
+    def __init__(self, resolver: HostResolver) -> None:
         self._resolver = resolver
         self.refused: dict[str, str] = {}
 
-    def resolveHostName(self, receiver: Any, name: str, *args: Any, **options: Any) -> Any:
+    def resolveHostName(
+        self, receiver: AddressReceiver, name: str, *more: object, **options: object
+    ) -> object:
         def refused(address: str) -> None:
             self.refused[name] = address
 
         return self._resolver.resolveHostName(
-            _PublicReceiver(receiver, refused), name, *args, **options
+            _PublicReceiver(receiver, refused), name, *more, **options
         )
 
 
@@ -67,7 +82,7 @@ class PublicResolver:
 class PublicReactor:
     """A reactor for Twisted's clients, which resolves by a `PublicResolver`."""
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Reactor) -> None:
         self._reactor = reactor
         self.nameResolver = PublicResolver(reactor.nameResolver)
 
@@ -78,7 +93,7 @@ class PublicReactor:
 class PublicHosts:
     """Refuses URLs whose host is known not to be public, as far as that can be told in time."""
 
-    def __init__(self, reactor: Any) -> None:
+    def __init__(self, reactor: Reactor) -> None:
         self._reactor = reactor
 
     async def check(self, url: str) -> None:
@@ -92,7 +107,7 @@ class PublicHosts:
     async def _look_up(self, host: str) -> list[str]:
         addresses = _Addresses()
         self._reactor.nameResolver.resolveHostName(addresses, host)
-        late: DelayedCall = self._reactor.callLater(LOOK_UP_SECONDS, addresses.resolutionComplete)
+        late = self._reactor.callLater(LOOK_UP_SECONDS, addresses.resolutionComplete)
         await addresses.complete
         if late.active():
             late.cancel()
@@ -107,10 +122,10 @@ class _Addresses:
         self.found: list[str] = []
         self.complete: Deferred[None] = Deferred()
 
-    def resolutionBegan(self, resolution: Any) -> None:
+    def resolutionBegan(self, resolution: object) -> None:
         """What comes too late is ignored."""
 
-    def addressResolved(self, address: Any) -> None:
+    def addressResolved(self, address: Address) -> None:
         self.found.append(address.host)
 
     def resolutionComplete(self) -> None:

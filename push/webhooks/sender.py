@@ -7,16 +7,18 @@ from collections.abc import Callable, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple, cast
+from typing import Protocol as Port
 from urllib.parse import urlsplit
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.error import DNSLookupError
+from twisted.internet.error import ConnectionDone, ConnectionLost, DNSLookupError
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.client import (
     Agent,
     BrowserLikePolicyForHTTPS,
     HTTPConnectionPool,
+    ResponseFailed,
     ResponseNeverReceived,
 )
 from twisted.web.http_headers import Headers
@@ -24,6 +26,7 @@ from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
 from push import __version__
+from push.redis.connection.protocols import end_reason
 from push.runtime.http_client import make_pool
 from push.runtime.ports import Reactor, TrustRoot
 from push.runtime.tasks import within
@@ -47,6 +50,21 @@ class Answer(NamedTuple):
     @property
     def is_success(self) -> bool:
         return self.status is not None and 200 <= self.status < 300
+
+
+class EndpointAnswer(Port):
+    """Of an agent (an `IResponse`)."""
+
+    code: int
+    headers: Headers
+
+    def deliverBody(self, reader: Protocol, /) -> None: ...
+
+
+class Consumer(Port):
+    """Takes a body (an `IConsumer`)."""
+
+    def write(self, data: bytes, /) -> None: ...
 
 
 class EventSender:
@@ -74,7 +92,7 @@ class EventSender:
         self._public_agent = self._make_agent(public, concurrency, None)
         self._agent = self._make_agent(reactor, concurrency, trust_root)
 
-    def _make_agent(self, reactor: Any, concurrency: int, trust_root: TrustRoot | None) -> Agent:
+    def _make_agent(self, reactor: object, concurrency: int, trust_root: TrustRoot | None) -> Agent:
         pool = make_pool(reactor, persistent=True)
         pool.maxPersistentPerHost = concurrency
         pool.cachedConnectionTimeout = IDLE_SECONDS
@@ -112,12 +130,12 @@ class EventSender:
                 **{name.encode(): [value.encode()] for name, value in headers.items()},
             }
         )
-        response: Any = await agent.request(
+        response: EndpointAnswer = await agent.request(
             b"POST", url.encode(), fields, cast(IBodyProducer, _BodyProducer(body))
         )
         await _read_some(response)
-        after = response.headers.getRawHeaders("retry-after", [""])[0]
-        return Answer(response.code, "", self._retry_after(after))
+        after: bytes = response.headers.getRawHeaders(b"retry-after", [b""])[0]
+        return Answer(response.code, "", self._retry_after(after.decode("latin-1")))
 
     def _retry_after(self, text: str) -> int | None:
         """Of a header `Retry-After`: seconds, or a date."""
@@ -135,21 +153,27 @@ class EventSender:
         host = urlsplit(url).hostname or ""
         if isinstance(error, DNSLookupError) and host in self._refused:
             return f"{host} is at {self._refused.pop(host)}, which is not a public address"
-        if isinstance(error, ResponseNeverReceived) and error.reasons:
-            inner = error.reasons[0].value
-            return _text(inner) or "the connection was lost before an answer"
-        return _text(error)
+        return shortened(_reason(error), MAX_ERROR_CHARACTERS)
 
 
 class _NoAnswer(Exception):
     pass
 
 
-def _text(error: BaseException) -> str:
-    return shortened(str(error) or type(error).__name__, MAX_ERROR_CHARACTERS)
+def _reason(error: BaseException) -> str:
+    """Why there was no answer, for an operator: none of the names that Twisted has for it."""
+    if not isinstance(error, ResponseFailed):
+        return str(error) or type(error).__name__
+    inner: Failure = error.reasons[0]
+    if inner.check(ConnectionDone, ConnectionLost):
+        is_cut = not isinstance(error, ResponseNeverReceived)
+        return "the connection ended " + (
+            "in the middle of the answer" if is_cut else "before an answer"
+        )
+    return end_reason(inner) or "what came is no answer of HTTP/1.1"
 
 
-async def _read_some(response: Any) -> None:
+async def _read_some(response: EndpointAnswer) -> None:
     """An answer is read so that its connection can be used again; nothing in it matters."""
     done: Deferred[None] = Deferred()
     reader = _Discard(done)
@@ -185,7 +209,7 @@ class _BodyProducer:
         self._body = body
         self.length = len(body)
 
-    def startProducing(self, consumer: Any) -> Deferred[None]:
+    def startProducing(self, consumer: Consumer) -> Deferred[None]:
         done: Deferred[None] = Deferred()
         consumer.write(self._body)
         done.callback(None)

@@ -1,4 +1,4 @@
-"""What operators do with endpoints: the same for HTTP and for whoever calls it."""
+"""What operators do with endpoints: the same for all callers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What webhooks are asked for."""
+"""The settings of webhooks."""
 
 from __future__ import annotations
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import Any
 
 from msgspec import inspect
 
@@ -17,13 +16,13 @@ def is_wrong_choice(message: str) -> bool:
     return message.startswith("Invalid enum value")
 
 
-def choices_at(kind: Any, path: str) -> str:
+def choices_at(kind: object, path: str) -> str:
     """As "a, b, c": what may stand at `path` ("types[0]") of a `kind`; "" where anything may."""
     return _choices_at(kind, _NUMBER.sub("[]", path))
 
 
 @lru_cache(maxsize=256)
-def _choices_at(kind: Any, path: str) -> str:
+def _choices_at(kind: object, path: str) -> str:
     infos = _alternatives(inspect.type_info(kind))
     for step in _STEP.finditer(path if path.startswith(("[", ".")) or not path else f".{path}"):
         infos = [each for info in infos for each in _inside(info, step["name"])]

@@ -80,7 +80,7 @@ def malformed(why: str) -> RequestError:
     return RequestError("malformed", f"the body is not JSON: {why}")
 
 
-def invalid_body(message: str, kind: Any = None) -> RequestError:
+def invalid_body(message: str, kind: object = None) -> RequestError:
     """msgspec's message as `field` ("to.token") and a sentence. `kind`: what was to be read."""
     place = _PLACE.match(message)
     assert place is not None, "the pattern matches any text"

@@ -145,7 +145,7 @@ async def test_a_connector_that_was_cut_off_hears_of_a_ban_when_it_is_back(
 ) -> None:
     """Its subscriptions are lost, and come back, while the ban is made."""
     redis = make_redis()
-    first, second = [await make_node(redis.url, timeout_seconds=1) for _ in range(2)]
+    first, second = [await make_node(redis.url) for _ in range(2)]
     second.listen()
     client = await device(on=second)
     losses = second.store.subscriptions.losses

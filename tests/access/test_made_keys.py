@@ -213,7 +213,7 @@ async def test_without_redis_keys_are_kept_and_judged_by_when_it_is_back(
     make_node: Make, make_redis: Any, wait_until: WaitUntil
 ) -> None:
     redis = make_redis("always")
-    node = await make_node(redis.url, timeout_seconds=1)
+    node = await make_node(redis.url)
     key = await made(node, "billing")
     node.keyring.replace([own("read")])
     redis.kill()

@@ -72,10 +72,15 @@ class Rounds:
             yield from self._connects(few)
 
     def _warm(self) -> None:
-        """What the first ones load is not counted."""
+        """What the first ones load is not counted, nor what Python keeps of each function that is
+        called while it is counted."""
         devices = Devices(self._running, WARM_SESSIONS, tls=self._is_tls)
         with self._daemon.frozen():
-            self._broadcast(devices, qos=1)
+            self._daemon.begin()
+            for _ in range(2):
+                self._broadcast(devices, qos=1, together=BURST)
+                self._late_work()
+            self._daemon.end()
         devices.close()
 
     def _grown(self, work: str, before: dict[str, int], count: int) -> Iterator[Figure]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
@@ -16,7 +17,7 @@ from push.daemons.apps import make_apps
 from push.http.framework.site import LimitedSite
 from push.http.server import make_site
 from push.wire.api.operate.config import Configuration
-from tests.conftest import RedisServer
+from tests.conftest import RedisServer, standing_still
 from tests.connector.conftest import (
     JWT_SECRET,
     Client,
@@ -100,6 +101,18 @@ def of_kind(client: Client, kind: str) -> list[dict[str, Any]]:
     """The PUSHes of a kind, in the order in which they came, each once."""
     found = {body["id"]: body for body in client.bodies if body.get("kind") == kind}
     return list(found.values())
+
+
+@contextlib.contextmanager
+def standing_still_of(node: Node, server: RedisServer, number: int) -> Iterator[None]:
+    """As `standing_still`, of the server of this number. Nor does the node wait long then for
+    connectors to confirm what they cannot read."""
+    usual, node.asker._deadline_seconds = node.asker._deadline_seconds, 0.5
+    try:
+        with standing_still(server, node.shards[number]):
+            yield
+    finally:
+        node.asker._deadline_seconds = usual
 
 
 class Door:

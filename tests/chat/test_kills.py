@@ -62,7 +62,7 @@ async def test_what_was_answered_is_there_once_whatever_was_killed(
     kind: str,
 ) -> None:
     redis = [make_redis(fsync="always") for _ in range(servers)]
-    node = await make_node([server.url for server in redis], timeout_seconds=1)
+    node = await make_node([server.url for server in redis])
     node.listen()
     reader = await person("reader", on=node)
     if kind == "group":

@@ -13,7 +13,7 @@ import pytest_twisted
 from push.devices.outbox import Outbox, SubscriptionChange
 from push.redis.shards import number_of
 from push.wire.api.groups import NewGroup
-from tests.chat.conftest import MakeNode, User
+from tests.chat.conftest import MakeNode, User, standing_still_of
 from tests.chat.test_messages import say, texts
 from tests.conftest import RedisServer
 from tests.connector.conftest import Client, Node
@@ -31,7 +31,7 @@ def redis_urls(three_servers: list[RedisServer]) -> list[str]:
 
 @pytest_twisted.async_yield_fixture
 async def node(make_node: MakeNode, redis_urls: list[str]) -> Any:
-    made = await make_node(redis_urls, timeout_seconds=0.5)
+    made = await make_node(redis_urls)
     made.listen()
     yield made
 
@@ -46,6 +46,7 @@ class Scene:
         self.stream = f"group:{group}"
         self.home = node.shards.of(self.stream)
         self._bobs_server = server
+        self._number = number_of(f"user:{bob}", SERVERS)
         for runner in node.errand_runners:
             runner.stop()
 
@@ -64,12 +65,9 @@ class Scene:
         self, wait_until: WaitUntil, *acts: Awaitable[None]
     ) -> list[bytes]:
         """Do `acts`; what is written down then, in its order."""
-        self._bobs_server.pause()
-        try:
+        with standing_still_of(self.node, self._bobs_server, self._number):
             for act in acts:
                 await act
-        finally:
-            self._bobs_server.resume()
         await wait_until(lambda: not self.node.shards.problems)
         return await self.written()
 

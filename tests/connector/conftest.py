@@ -66,9 +66,8 @@ from push.wire.frames import Frame, FrameDecoder, encode_frame
 from push.wire.signals import ConnectStatus, RequestName, Signal
 from push.wire.websocket.origins import SAME_HOST, Origins
 from tests.domains import make_domain
-from tests.waiting import WaitUntil
+from tests.waiting import DEADLINE_SECONDS, WaitUntil
 
-STOP_SECONDS = 6.0
 # How often a minute users may act, which a test asks for if it is about that.
 NO_RATES = dict.fromkeys(
     (
@@ -458,7 +457,7 @@ class Node:
         if not self.stopped:
             self.stopped = True
             stopped = Deferred.fromCoroutine(self.stop_gateway())
-            stopped.addTimeout(STOP_SECONDS, self.reactor)
+            stopped.addTimeout(DEADLINE_SECONDS, self.reactor)
             try:
                 await stopped
             finally:

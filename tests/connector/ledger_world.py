@@ -155,7 +155,7 @@ class World:
     async def open(self, token: str, max_frame: int = 0) -> Seat:
         session_id = secrets.token_hex(4)
         asked = ConnectRequest(token=token, secret=self.secrets[token])
-        opened = await self.sessions.open(asked, session_id, "::1")
+        opened = await self.sessions.opening.open(asked, session_id, "::1")
         frame = max_frame or self.chance.choice([SMALL_FRAME, 1 << 20])
         seat = self.seats[token] = Seat(token, session_id, opened.subscriptions, frame)
         return seat
@@ -165,7 +165,7 @@ class World:
         if seat is not None:
             if self.chance.random() < 0.7:
                 await self.flush()
-                await self.sessions.close([EndedSession(seat.token or "", seat.session_id)])
+                await self.sessions.ending.close([EndedSession(seat.token or "", seat.session_id)])
             self.gone(seat)
 
     async def bind(self) -> None:
@@ -204,7 +204,7 @@ class World:
         """As the connector does when the record of a device has changed."""
         assert seat.token is not None
         assert seat.window is not None
-        record = await self.sessions.following(seat.token, seat.session_id)
+        record = await self.sessions.records.of_device(seat.token, seat.session_id)
         assert record is not None
         if record.session != seat.session_id:
             return  # taken over: the connector ends such a session

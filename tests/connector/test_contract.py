@@ -202,10 +202,12 @@ async def test_nothing_may_come_between_connect_and_its_answer(
     client.send(Signal.PING)
 
     assert (await ends_with(client, wait_until))[0] == "bad_frame"
-    await pause(0.05)
-    record = await node.record(client._credentials["token"])
-    assert "s" not in record
-    assert not node.gateway.sessions
+
+    async def has_no_session() -> bool:
+        record = await node.record(client._credentials["token"])
+        return "s" not in record and not node.gateway.sessions
+
+    await wait_until(has_no_session)
 
 
 @pytest_twisted.ensureDeferred

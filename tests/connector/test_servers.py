@@ -11,7 +11,7 @@ import pytest_twisted
 from push.devices.follow_record import FollowRecords
 from push.redis.connection.errors import StoreUnavailable
 from push.wire.errors import RequestError
-from tests.conftest import RedisServer
+from tests.conftest import RedisServer, standing_still
 from tests.waiting import WaitUntil
 
 Make = Callable[..., Awaitable[Any]]
@@ -56,7 +56,7 @@ class Town:
 @pytest_twisted.async_yield_fixture
 async def town(make_node: Make, make_redis: Any, dial: Make) -> Any:
     servers = [make_redis() for _ in range(SERVERS)]
-    node = await make_node([server.url for server in servers], timeout_seconds=1.0)
+    node = await make_node([server.url for server in servers])
     node.listen()
     yield Town(node, servers, dial)
 
@@ -134,10 +134,11 @@ async def test_a_push_that_reached_one_server_only_is_completed_by_the_same_key(
     clients = [await town.device_at(number) for number in range(SERVERS)]
     tokens = [token_of(client) for client in clients]
     home = next(n for n in range(SERVERS) if n != claim_server(node, "key"))
-    town.servers[home].pause()
-    with pytest.raises(StoreUnavailable):
+    with (
+        standing_still(town.servers[home], node.shards[home]),
+        pytest.raises(StoreUnavailable),
+    ):
         await node.push("tokens", *tokens, data=1, once="key")
-    town.servers[home].resume()
     await wait_until(lambda: not node.shards.problems)
 
     first = await node.push("tokens", *tokens, data=1, once="key")
@@ -174,10 +175,8 @@ async def test_a_binding_that_was_broken_off_is_completed_by_itself(
     client = await town.device_at(0)
     before = town.user_at(2)
     await node.devices.bind(before, token_of(client))
-    town.servers[1].pause()
-    with pytest.raises(StoreUnavailable):
+    with standing_still(town.servers[1], node.shards[1]), pytest.raises(StoreUnavailable):
         await node.devices.bind(user, token_of(client))
-    town.servers[1].resume()
 
     async def done() -> bool:
         server = node.shards[1]

@@ -15,6 +15,7 @@ from wsproto.events import AcceptConnection, Request, TextMessage
 from push.demo.control import serve_orders
 from push.demo.network import ConnectWatcher, PageNetwork, token_in
 from push.http.demo.bodies import CutOrder
+from tests.waiting import DEADLINE_SECONDS
 
 TOKEN = "070JDCEESR4005"
 LONG = 600  # seconds: an outage that a test does not wait for
@@ -119,7 +120,7 @@ async def world() -> AsyncIterator[World]:
 
 def within_the_loop(scene: Callable[[World], Awaitable[None]]) -> None:
     async def run() -> None:
-        async with asyncio.timeout(60), world() as here:
+        async with asyncio.timeout(DEADLINE_SECONDS), world() as here:
             await scene(here)
 
     asyncio.run(run())

@@ -68,14 +68,14 @@ class Life:
     async def connected(self, boot: str = LIVE_BOOT) -> str:
         """A device that connects and stays."""
         asked = await self.register()
-        opened = await self.sessions(boot).open(asked, "session", "1.2.3.4")
+        opened = await self.sessions(boot).opening.open(asked, "session", "1.2.3.4")
         assert opened.token is not None
         return opened.token
 
     async def left(self) -> str:
         """A device that connected and left."""
         token = await self.connected()
-        await self.sessions(LIVE_BOOT).close([EndedSession(token, "session")])
+        await self.sessions(LIVE_BOOT).ending.close([EndedSession(token, "session")])
         return token
 
     async def pass_time(self, seconds: float) -> None:
@@ -124,8 +124,8 @@ async def test_a_device_that_left_is_forgotten_when_it_was_away_for_the_retentio
 async def test_a_device_that_comes_back_is_kept_anew(life: Any, look: Any) -> None:
     asked = await life.register()
     for _ in range(3):
-        await life.sessions(LIVE_BOOT).open(asked, "session", "1.2.3.4")
-        await life.sessions(LIVE_BOOT).close([EndedSession(asked.token, "session")])
+        await life.sessions(LIVE_BOOT).opening.open(asked, "session", "1.2.3.4")
+        await life.sessions(LIVE_BOOT).ending.close([EndedSession(asked.token, "session")])
         await life.pass_time(RETENTION_SECONDS - 1)
         assert await look() == 0
 
@@ -141,7 +141,7 @@ async def test_a_device_that_is_online_is_not_forgotten_however_long_it_stays(
     assert await look() == 0
     await life.pass_time(LOOK_AGAIN_SECONDS + 1)
     assert await look() == 0
-    await life.sessions(LIVE_BOOT).close([EndedSession(token, "session")])
+    await life.sessions(LIVE_BOOT).ending.close([EndedSession(token, "session")])
     await life.pass_time(LOOK_AGAIN_SECONDS + 1)
     assert await look() == 0
 
@@ -172,7 +172,7 @@ async def test_a_device_that_connects_while_it_is_looked_at_is_kept(
     retire = life.devices.retire
 
     async def connect_first(token: str) -> bool:
-        await life.sessions(LIVE_BOOT).open(asked, "session", "1.2.3.4")
+        await life.sessions(LIVE_BOOT).opening.open(asked, "session", "1.2.3.4")
         return await retire(token)
 
     monkeypatch.setattr(life.devices, "retire", connect_first)

@@ -47,7 +47,7 @@ async def register(domain: Domain, count: int) -> list[ConnectRequest]:
 async def open_all(sessions: Sessions, asked: list[ConnectRequest]) -> list[Opened | RequestError]:
     """What became of each that was asked for in one turn; the session of `asked[n]` is `s<n>`."""
     opening = [
-        Deferred.fromCoroutine(sessions.open(each, f"s{number}", IP))
+        Deferred.fromCoroutine(sessions.opening.open(each, f"s{number}", IP))
         for number, each in enumerate(asked)
     ]
     outcomes: Any = await DeferredList(opening, consumeErrors=True)
@@ -76,7 +76,7 @@ async def test_sessions_of_one_turn_open_and_end_in_few_calls(
     await open_all(sessions, asked)
     assert scripts == ["open"] * 2
     ended = [EndedSession(str(each.token), f"s{n}") for n, each in enumerate(asked)]
-    assert await sessions.close(ended) == []
+    assert await sessions.ending.close(ended) == []
     assert scripts == ["open", "open", "close"]
     for each in asked:
         assert not (await domain.devices.get(str(each.token))).online

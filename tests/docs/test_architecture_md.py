@@ -30,11 +30,49 @@ def test_a_path_exists(path: str) -> None:
     assert (ROOT / path).exists()
 
 
+# A file, and the names in it.
+NAMED = re.compile(r"`(push/[\w./]+\.(?:py|lua))`(?: \(((?:`\w+`(?:, )?)+)\))?")
+# How many files and functions a reader of a way meets at most.
+WAYS = {
+    "A push, from HTTP to the socket": (25, 35),
+    "An acknowledgement, to the stored cursor": (11, 13),
+    "A message to a group, to its members": (18, 24),
+    "A connection, from `CONNECT` to open": (18, 30),
+}
+
+
+def steps_of(text: str) -> list[tuple[str, list[str]]]:
+    return [(path, re.findall(r"\w+", names)) for path, names in NAMED.findall(text)]
+
+
 def test_names_beside_a_path_are_in_it() -> None:
-    named = re.findall(r"`(push/[\w./]+\.py)` \(`(\w+)`\)", TEXT)
-    assert named
-    for path, name in named:
-        assert name in defined_in(ROOT / path), f"{path} has no {name}"
+    found = [(path, name) for path, names in steps_of(TEXT) for name in names]
+    assert len(found) > 90
+    for path, name in found:
+        if path.endswith(".py"):
+            assert name in defined_in(ROOT / path), f"{path} has no {name}"
+        else:
+            text = (ROOT / path).read_text("utf-8")
+            assert re.search(rf"^(?:local )?function {name}\(", text, re.M), f"{path} has no {name}"
+
+
+@pytest.mark.parametrize("title", WAYS)
+def test_a_way_is_connected_and_short(title: str) -> None:
+    """A file of the way refers to each function of it, beside its definition. What leaves the way
+    (a second table) counts for neither figure."""
+    way = TEXT.split(f"\n### {title}\n", 1)[1].split("\n### ", 1)[0]
+    table = way.strip().split("\n\n")[0]
+    steps = steps_of(table)
+    assert table.startswith("| step | where |")
+    files = {path for path, _ in steps}
+    texts = [(ROOT / path).read_text("utf-8") for path in files]
+    functions = [name for _, names in steps for name in names]
+    for name in functions[1:]:  # the first is Twisted's to call
+        calls = rf"(?<!def )(?<!class )(?<!function )\b{name}\b(?!`)"
+        assert any(re.search(calls, text) for text in texts), f"nothing calls {name}"
+    most_files, most_functions = WAYS[title]
+    assert len(files) <= most_files
+    assert len(functions) <= most_functions
 
 
 def test_what_comments_cite_is_there() -> None:

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from tests.docs.test_commands import ROOT, Shell, blocks, shell
-from tests.waiting import DEADLINE_SECONDS, wait_for
+from tests.waiting import DEADLINE_SECONDS
 
 __all__ = ["shell"]  # the fixture
 
@@ -17,10 +17,6 @@ PROGRAMS = dict(re.findall(r"^```\w+ title=(\S+)\n(.*?)^```", PAGE, re.DOTALL | 
 SHELL = blocks("docs/clients.md")
 # `node` has no WebSocket of its own before its version 22.
 PROGRAM_OF = {".py": ".venv/bin/python -u", ".mjs": "node --experimental-websocket --no-warnings"}
-
-
-def connected(shell: Shell) -> str:
-    return shell.run("pushctl stats --json").replace(" ", "")
 
 
 def test_the_commands(shell: Shell) -> None:
@@ -40,7 +36,7 @@ def test_the_programs_of_a_device_get_what_the_backend_sends(shell: Shell) -> No
     }
     assert len(devices) == 3
     try:
-        wait_for(lambda: f'"sessions":{len(devices)}' in connected(shell), "they are connected")
+        shell.wait_for_sessions(len(devices))
         assert shell.run(".venv/bin/python backend.py").startswith("message ")
         for name, device in devices.items():
             assert device.stdout is not None

@@ -26,6 +26,12 @@ SUBJECTS = [
     "a Lua script",
     "a kind of key",
     "a command of `pushctl`",
+    "a status of `CONNECT_ACK`",
+    "a scope of keys",
+    "an event of webhooks",
+    "a carrier of devices",
+    "a request of devices",
+    "a screen of the console",
     "who may do what in a group",
 ]
 # A path, and the names in it that the row tells to change.
@@ -43,8 +49,12 @@ def test_there_is_a_row_for_it(subject: str) -> None:
 @pytest.mark.parametrize(("path", "names"), sorted(set(NAMED)))
 def test_a_path_exists_and_has_the_names(path: str, names: str) -> None:
     assert (ROOT / path).exists()
-    known = defined_in(ROOT / path) if path.endswith(".py") else set()
-    for name in re.findall(r"`(\w+)`", names):
+    wanted = re.findall(r"`(\w+)`", names)
+    if path.endswith(".js"):
+        known = set(re.findall(r"^(?:export )?const (\w+) =", (ROOT / path).read_text(), re.M))
+    else:
+        known = defined_in(ROOT / path) if wanted else set()
+    for name in wanted:
         assert name in known, f"{path} has no {name}"
 
 

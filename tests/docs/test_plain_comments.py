@@ -31,6 +31,9 @@ PLAIN = (
     "devices",
     "daemons",
     "resharding",
+    "observe",
+    "sdk",
+    "webhooks",
     "session/window.py",
     "session/subscription.py",
 )

@@ -45,6 +45,7 @@ NOT_USED = {
     r"\banew\b": "again, new",
     r"\bno more\b(?! than)": "no longer",
     r"\bbehind (?:it|that|them|this|one|another|an unack\w+|the cursor)\b": "after",
+    r"\bfrom behind\b|\bbehind (?:an? offset|the (?:id|offset|stored))": "after, before",
     r"\b(?:take[sn]? out|took out)\b": "removes",
     r"\bat the begin\b": "at the beginning",
     r"\b(?:known|spoken) here\b": "invalid, not supported",
@@ -106,7 +107,7 @@ def test_each_pattern_finds_something() -> None:
     samples = (
         "Whom it is for. Who sends it. To who sends it. What is away, is back, stands, is said. He "
         "is told of it, hears in vain, for good, beyond the doors, of theirs, anew, no more, "
-        "behind it, takes out, at the begin, not known here. People talk."
+        "behind it, behind an offset, takes out, at the begin, not known here. People talk."
     )
     for pattern in NOT_USED:
         assert re.search(pattern, samples, re.IGNORECASE), pattern

@@ -22,7 +22,7 @@ from push.wire.event_stream.answers import REDIRECT
 from push.wire.event_stream.request import STREAM_PATH
 from push.wire.signals import DisconnectCode
 from tests.docs.test_commands import Shell, blocks, readme
-from tests.waiting import DEADLINE_SECONDS, wait_for
+from tests.waiting import DEADLINE_SECONDS
 
 PAGE = "docs/sse.md"
 TEXT = (Path(__file__).parents[2] / PAGE).read_text("utf-8")
@@ -47,7 +47,7 @@ def test_curl_listens_in_ten_seconds(shell: Shell) -> None:
     (commands,) = blocks(PAGE)
     listener = shell.start(commands)
     try:
-        wait_for(lambda: '"sessions":1' in shell.run("pushctl stats --json").replace(" ", ""))
+        shell.wait_for_sessions(1)
         shell.run(readme("curl"))
         assert listener.stdout is not None
         lines = iter(listener.stdout.readline, "")

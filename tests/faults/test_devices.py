@@ -12,6 +12,7 @@ from tests.faults.audit import Record
 from tests.faults.pushing import Steady, batches, singles
 from tests.faults.raw import Ended, Pair, RawDevice
 from tests.faults.system import System
+from tests.waiting import DEADLINE_SECONDS
 
 WINDOW = 64
 CONNECTIONS = 300
@@ -163,7 +164,7 @@ class Fighter:
 
     def __exit__(self, *_: object) -> None:
         self._end.set()
-        self._thread.join(30)
+        self._thread.join(DEADLINE_SECONDS)
 
     def _run(self) -> None:
         try:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from tests.faults.pushing import AFTER_A_FAILURE_SECONDS, Steady, batches, singles
 from tests.faults.system import System
+from tests.waiting import DEADLINE_SECONDS
 
 KIB = 1024
 
@@ -114,7 +115,9 @@ def keyed(system: System) -> Callable[[], list]:
 
 def push_with_key(system: System, body: dict) -> str | None:
     """The id, or None when it is not known what became of it."""
-    connection = http.client.HTTPConnection("127.0.0.1", system.api.http_port, timeout=40)
+    connection = http.client.HTTPConnection(
+        "127.0.0.1", system.api.http_port, timeout=DEADLINE_SECONDS
+    )
     headers = {
         "Authorization": f"Bearer {system.admin_key}",
         "Content-Type": "application/json",

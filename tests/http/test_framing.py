@@ -16,8 +16,9 @@ import pytest_twisted
 from twisted.internet.threads import deferToThread
 
 from tests.http.conftest import Response, parse_responses
+from tests.waiting import DEADLINE_SECONDS
 
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = DEADLINE_SECONDS
 OK = (200, "")
 PUSHED = (202, "")
 MALFORMED = (400, "malformed")

@@ -12,6 +12,8 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 from twisted.web.client import Agent, HTTPConnectionPool
 
+from tests.waiting import DEADLINE_SECONDS
+
 
 async def call(method: str, url: str, **options: Any) -> tuple[int, Any]:
     from twisted.internet import reactor
@@ -38,7 +40,7 @@ async def test_a_client_busy_sending_too_much_reads_why(port: int) -> None:
     """Plain sockets: send 4 MiB without looking, then read the answer."""
 
     def send_all_then_read() -> bytes:
-        with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_SECONDS) as connection:
             head = (
                 b"POST /v1/push HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer push-key\r\n"
                 b"Content-Length: 4194304\r\n\r\n"
@@ -61,7 +63,7 @@ async def test_a_client_that_hangs_up_does_not_stop_its_push(
     body = b'{"to":{"all":true},"data":1}'
 
     def send_and_hang_up() -> None:
-        with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_SECONDS) as connection:
             connection.sendall(
                 b"POST /v1/push HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer push-key\r\n"
                 b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
@@ -82,13 +84,13 @@ async def test_a_client_that_does_not_read_is_not_served_ahead(port: int) -> Non
 
     # One that goes away meanwhile leaves nothing behind.
     def send_all_and_leave() -> None:
-        with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+        with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_SECONDS) as connection:
             connection.sendall(request * many)
             while not count():
                 pass
 
     def count() -> int:
-        with socket.create_connection(("127.0.0.1", port), timeout=60) as other:
+        with socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_SECONDS) as other:
             other.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
             text = b"".join(iter(lambda: other.recv(65536), b"")).decode()
         found = re.search(r'push_http_requests_total{route="docs",status="200"} (\d+)', text)
@@ -97,7 +99,7 @@ async def test_a_client_that_does_not_read_is_not_served_ahead(port: int) -> Non
     def send_all_look_and_read() -> tuple[int, int, int]:
         with socket.socket() as connection:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            connection.settimeout(60)
+            connection.settimeout(DEADLINE_SECONDS)
             connection.connect(("127.0.0.1", port))
             connection.sendall(request * many)
             while (served := count()) == before:

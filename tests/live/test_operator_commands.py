@@ -274,7 +274,7 @@ def test_trace_lists_the_devices_that_a_message_did_not_reach(ctl: Ctl, api: Pus
     tokens = [api.register_device(**DEVICE).token for _ in range(12)]
     message = api.push(to={"tokens": tokens}, data=1).id
     said = ctl("trace", message)
-    assert "It was addressed to 12 devices: 12 have not yet." in said.out
+    assert "It was addressed to 12 devices: 12 have not acknowledged it yet." in said.out
     assert sum(token in said.out for token in tokens) == 10
     assert "There are more such devices" in said.out
     (story,) = ctl("trace", message, "--json").objects

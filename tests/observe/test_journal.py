@@ -148,7 +148,7 @@ async def test_entries_wait_for_redis_in_order_and_in_bounds(
     monkeypatch.setattr(journal_module, "MAX_WAITING", 30)
     monkeypatch.setattr(journal_module, "RETRY_SECONDS", 0.05)
     redis = make_redis()
-    store = await connect(redis.url, timeout_seconds=1)
+    store = await connect(redis.url)
     shards = Shards([store])
     written, start = journal(shards, max_each=100, max_in_all=100), now_ms(shards)
     redis.stop()

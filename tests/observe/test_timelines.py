@@ -112,7 +112,7 @@ async def test_without_redis_what_is_counted_drives_out_nothing(
 ) -> None:
     monkeypatch.setattr(journal_module, "MAX_WAITING", 10)
     redis = make_redis()
-    store = await connect(redis.url, timeout_seconds=1)
+    store = await connect(redis.url)
     timelines = make_timelines(Shards([store]))
     redis.stop()
     await wait_until(lambda: store.problem is not None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import shutil
 import subprocess
@@ -15,11 +16,16 @@ from push.pushctl.commands.completion import SHELLS
 BIN = Path(sys.executable).parent
 
 
+@functools.cache
+def script_for(shell: str) -> str:
+    return run("bash", f"pushctl completion {shell}")
+
+
 def completed(*words: str, at: str = "") -> list[str]:
     """What bash offers for the last of these words."""
     line = ["pushctl", *words]
     script = f"""
-    eval "$(pushctl completion bash)"
+    {script_for("bash")}
     COMP_WORDS=({" ".join(f"'{word}'" for word in line)})
     COMP_CWORD={len(line) - 1}
     _pushctl_completion pushctl
@@ -61,7 +67,7 @@ def test_bash_completes_commands_options_values_and_contexts(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_each_shell_gets_a_script_that_it_can_read(shell: str) -> None:
-    script = run("bash", f"pushctl completion {shell}")
+    script = script_for(shell)
     assert "_PUSHCTL_COMPLETE" in script
     if shutil.which(shell):
         run(shell, script)

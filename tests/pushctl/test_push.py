@@ -16,6 +16,7 @@ from http_server import Answer, HTTPServer, problem
 from push.pushctl.commands.push import push
 from push.wire.api.push_targets import PUSH_TARGETS
 from tests.pushctl.conftest import ROOT
+from tests.waiting import DEADLINE_SECONDS
 
 ACCEPTED = {"status": 202, "id": "m", "streams": 1, "online": 0}
 REFUSED = {"status": 404, "code": "unknown_token", "detail": "no device", "field": "to.token"}
@@ -96,7 +97,7 @@ def at_a_terminal(answer: str, *arguments: str) -> tuple[int, str, str]:
             stdin=theirs,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=DEADLINE_SECONDS,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
     finally:
@@ -220,7 +221,7 @@ def with_input(
         capture_output=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         check=False,
-        timeout=60,
+        timeout=DEADLINE_SECONDS,
     )
 
 

@@ -11,7 +11,7 @@ import pytest
 import pytest_twisted
 
 from push.chat.conversation_id import conversation_of
-from push.resharding.plan import Refused
+from push.resharding.plan import NotResharded
 from push.wire.api.conversations import Range
 from tests.chat.conftest import boots, device, dial, keyring, make_node, more_urls, of_kind
 from tests.chat.test_messages import make_group, say, texts
@@ -172,5 +172,5 @@ async def test_what_waits_to_be_copied_is_done_by_daemons_first(
     await server.command("ZADD", server.key("chat-errands"), 1, "x")
     await node.stop()
 
-    with pytest.raises(Refused, match="start the daemons until they have done it"):
+    with pytest.raises(NotResharded, match="start the daemons until they have done it"):
         await move(urls, urls[:1])

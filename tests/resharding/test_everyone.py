@@ -54,7 +54,7 @@ async def acknowledge_first(world: Worlds, token: str) -> str:
     number, delivery = min(seat.window.outstanding.items(), key=lambda item: item[1].offset)
     world.acknowledge_one(seat, number)
     await world.flush()
-    await world.sessions.close([EndedSession(token, seat.session_id)])
+    await world.sessions.ending.close([EndedSession(token, seat.session_id)])
     del world.seats[token]
     return delivery.id
 

@@ -14,7 +14,7 @@ import pytest_twisted
 
 from push.redis.connection.url import parse_store_url
 from push.resharding import connecting
-from push.resharding.plan import Refused
+from push.resharding.plan import NotResharded
 from push.resharding.run import Resharding
 from tests import warm
 from tests.resharding.world import Worlds
@@ -35,7 +35,7 @@ async def deployed(make_world: Any, urls: list[str]) -> Worlds:
 
 
 async def refused(move: Any, old: list[str], new: list[str], **options: Any) -> str:
-    with pytest.raises(Refused) as error:
+    with pytest.raises(NotResharded) as error:
         await move(old, new, **options)
     return str(error.value)
 
@@ -157,7 +157,7 @@ async def test_a_server_that_was_started_again_meanwhile_may_have_lost_something
         await wait_until(lambda: layout.servers[1].problem is not None)
         redises[1].start()
         await wait_until(lambda: layout.servers[1].problem is None)
-        with pytest.raises(Refused) as error:
+        with pytest.raises(NotResharded) as error:
             await Resharding(reactor, layout, urls[:1], urls, lambda text: None).run()
     finally:
         await connecting.disconnect(layout.servers)

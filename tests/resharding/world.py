@@ -103,7 +103,9 @@ class Worlds(World):
         for seat in list(self.seats.values()):
             assert seat.window is not None
             left = seat.window.tried(seat.subscriptions.values(), 0.0)
-            await self.sessions.close([EndedSession(seat.token or "", seat.session_id, left)])
+            await self.sessions.ending.close(
+                [EndedSession(seat.token or "", seat.session_id, left)]
+            )
             self.gone(seat)
         for seat in list(self.ghosts):
             self.gone(seat)
@@ -196,7 +198,7 @@ class Worlds(World):
             home = self.shards.number_of(f"dev:{token}")
             key = self.shards[home].key(f"device:{token}")
             session = await self.shards[home].command("HGET", key, "s") or b""
-            record = await self.sessions.following(token, session.decode())
+            record = await self.sessions.records.of_device(token, session.decode())
             assert record is not None
             parts = {subscription.stream: subscription for subscription in record.subscriptions}
             server = self.shards[home]
@@ -276,9 +278,9 @@ class Worlds(World):
         seat = self.seats.pop(token)
         assert seat.window is not None
         left = seat.window.tried(seat.subscriptions.values(), 0.0)
-        await self.sessions.close([EndedSession(token, seat.session_id, left)])
+        await self.sessions.ending.close([EndedSession(token, seat.session_id, left)])
 
     async def opened(self, token: str) -> Opened:
         """What a device that connects is told."""
         asked = ConnectRequest(token=token, secret=self.secrets[token])
-        return await self.sessions.open(asked, secrets.token_hex(4), "::1")
+        return await self.sessions.opening.open(asked, secrets.token_hex(4), "::1")

@@ -10,6 +10,7 @@ from forking import in_child
 
 from push.sdk import errors
 from push.sdk.aio import Message, PushClient
+from tests.waiting import DEADLINE_SECONDS
 
 
 def client_of(server: DeviceServer, **options: Any) -> PushClient:
@@ -17,7 +18,7 @@ def client_of(server: DeviceServer, **options: Any) -> PushClient:
 
 
 async def next_of(client: PushClient) -> Message:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         return await anext(client)
 
 

@@ -23,6 +23,7 @@ from push.sdk import errors
 from push.sdk.credentials import Credentials
 from push.session.client import liveness as client_liveness
 from push.wire.signals import ConnectStatus, Signal
+from tests.waiting import DEADLINE_SECONDS
 
 pytestmark = pytest.mark.usefixtures("each_client")
 
@@ -38,7 +39,7 @@ def client_of(server: DeviceServer, **options: Any) -> Any:
 
 
 async def next_of(client: Any) -> Any:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE_SECONDS):
         return await anext(client)
 
 

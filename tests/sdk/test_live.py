@@ -425,7 +425,7 @@ def test_pushctl_from_registration_to_the_message(push_server: Any, tmp_path: Pa
             [*command, *arguments],
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=DEADLINE_SECONDS,
             check=True,
             env=environment,
             **options,

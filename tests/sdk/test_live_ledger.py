@@ -241,7 +241,7 @@ def shell(push_server: Any, script: str) -> str:
         ["bash", "-euo", "pipefail", "-c", script],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=DEADLINE_SECONDS,
         check=False,
         env=os.environ
         | {

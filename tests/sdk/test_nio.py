@@ -122,6 +122,17 @@ def test_receive_waits_for_a_time_and_says_that_nothing_came(server: Server) -> 
         assert client.receive(timeout=DEADLINE_SECONDS).id == "m1"
 
 
+@pytest.mark.parametrize("seconds", [86_400 * 30, 10**9, 10**30])
+def test_a_heartbeat_longer_than_a_selector_can_wait_is_only_long(
+    server: Server, seconds: int
+) -> None:
+    """The server names it, and it is the next thing that is due."""
+    with client_of(server) as client:
+        push(server, server.welcome(heartbeat=seconds), 1)
+        assert client.receive(timeout=DEADLINE_SECONDS).id == "m1"
+        assert client.state is ClientState.CONNECTED
+
+
 @pytest.mark.parametrize("call", ["receive", "wait_connected"])
 def test_a_wait_takes_any_number_of_seconds(server: Server, call: str) -> None:
     with client_of(server) as client:
@@ -624,7 +635,9 @@ def test_a_name_that_is_not_resolved_in_time_is_tried_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     answers = threading.Event()
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: answers.wait(60) and [])
+    monkeypatch.setattr(
+        socket, "getaddrinfo", lambda *args, **options: answers.wait(DEADLINE_SECONDS) and []
+    )
     details: list[str] = []
     client = PushClient(
         ["tcp://some.host:1"],

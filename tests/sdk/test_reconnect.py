@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from push.sdk import errors
 from push.sdk.address import ServerAddress, parse_server, usable_servers
 from push.sdk.reconnect import (
+    CONNECT_RESPONSES,
     MAX_CREDENTIAL_TRIALS,
     MAX_HOPS,
     STABLE_SECONDS,
@@ -47,6 +48,11 @@ def refusal(
     status: int, after: int | None = None, servers: tuple[str, ...] = ()
 ) -> ConnectionRefused:
     return ConnectionRefused(status, "code", "detail", after, servers)
+
+
+def test_there_is_a_rule_for_every_refusal_that_a_server_may_send():
+    others = {ConnectStatus.ACCEPTED, ConnectStatus.SESSION_NOT_EXIST}  # the latter is reserved
+    assert CONNECT_RESPONSES.keys() == set(ConnectStatus) - others
 
 
 # --- Back-off ------------------------------------------------------------------------------------

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import DEADLINE_SECONDS
+
 ROOT = Path(__file__).parents[2]
 WEB = ROOT / "push" / "web"
 HERE = ROOT / "tests" / "web"
@@ -44,19 +46,26 @@ def chromium() -> str:
     return CHROMIUM
 
 
-def run(*command: str | Path, cwd: Path = ROOT, seconds: float = 120, **variables: str) -> str:
-    """What a program prints, both streams. Fails with that when the program fails."""
-    ran = subprocess.run(
-        [str(word) for word in command],
-        cwd=cwd,
-        env={**os.environ, **variables},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=seconds,
-        check=False,
-    )
-    assert ran.returncode == 0, f"{' '.join(map(str, command))}\n{ran.stdout}"
+def run(
+    *command: str | Path, cwd: Path = ROOT, seconds: float = 4 * DEADLINE_SECONDS, **variables: str
+) -> str:
+    """What a program prints, both streams. Fails with that when the program fails or goes on."""
+    words = [str(word) for word in command]
+    try:
+        ran = subprocess.run(
+            words,
+            cwd=cwd,
+            env={**os.environ, **variables},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as expired:
+        said = (expired.stdout or b"").decode(errors="replace")
+        raise AssertionError(f"not within {seconds:g} s: {' '.join(words)}\n{said}") from None
+    assert ran.returncode == 0, f"{' '.join(words)}\n{ran.stdout}"
     return ran.stdout
 
 

@@ -38,4 +38,4 @@ def test_few_class_names_are_used_twice() -> None:
         if isinstance(node, ast.ClassDef)
     }
     names = Counter(name for name, _ in places)
-    assert len([name for name, times in names.items() if times > 1]) < 10
+    assert len([name for name, times in names.items() if times > 1]) < 6

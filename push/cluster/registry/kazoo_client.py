@@ -35,7 +35,7 @@ class _Event(Protocol):
 class _AsyncResult(Protocol):
     """kazoo's AsyncResult, in the same way."""
 
-    value: Any
+    value: object
     exception: BaseException
 
     def successful(self) -> bool: ...

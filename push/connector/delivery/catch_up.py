@@ -6,15 +6,13 @@ session that does not read costs a part of a page, not a page.
 
 from __future__ import annotations
 
-from typing import Any
-
 from push.connector.sessions.currency import Currency
 from push.connector.sessions.device_session import DeviceSession, Phase
 from push.connector.sessions.port import GatewayPort
 from push.connector.sessions.sharded_streams import ServerStreams, ShardedStreams
 from push.connector.transport.timing_wheel import TimingWheel
 from push.redis.connection.errors import StoreUnavailable
-from push.runtime.ports import Clock
+from push.runtime.ports import Clock, DelayedCall
 from push.session.delivery_policy import DeliveryPolicy
 from push.session.entry import PART_BYTES, Entry
 from push.session.subscription import EXPIRED, Subscription
@@ -50,7 +48,7 @@ class CatchUp:
         # Those that are behind and were not read on for: an acknowledgement may help.
         self.held_up: set[DeviceSession] = set()
         self._stalled: set[DeviceSession] = set()
-        self._retry_call: Any = None
+        self._retry_call: DelayedCall | None = None
 
     def stop(self) -> None:
         if self._retry_call is not None:

@@ -7,10 +7,11 @@ round. What one session gets in a turn from several streams leaves in one write.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from push.connector.delivery.tracing import DeliverySpans
+from push.connector.delivery.turn_writes import TurnWrites
 from push.connector.sessions.device_session import Connection, DeviceSession
 from push.connector.sessions.port import GatewayPort
 from push.connector.transport.connection import write_to_all
@@ -18,7 +19,7 @@ from push.connector.transport.timing_wheel import TimingWheel
 from push.runtime.ports import Clock
 from push.runtime.tracing import Tracer
 from push.session.delivery_policy import DeliveryPolicy
-from push.session.entry import PART_BYTES, Batch, Entry, batches_of
+from push.session.entry import Batch, Entry, batches_of
 from push.session.subscription import TOO_LARGE, Subscription
 from push.session.transitions import State
 from push.streams.channel import Channel
@@ -28,6 +29,7 @@ from push.wire.codecs.codec import Codec
 SLICE = 500
 
 Pairs = list[tuple[DeviceSession, Subscription]]
+_Write = Callable[[list[Connection], bytes], None]
 
 
 class _Round:
@@ -76,7 +78,7 @@ class FanOut:
         self._port = port
         self._rounds: dict[Channel, _Round] = {}
         self._call: Any = None
-        self._queued: list[Connection] = []
+        self._turn = TurnWrites()
         self._behind: list[DeviceSession] = []
 
     def stop(self) -> None:
@@ -121,9 +123,7 @@ class FanOut:
         Then those read on that are behind. One that finds the next entries in memory does so at
         once: it must not overtake what was queued, nor end its following amid a batch.
         """
-        queued, self._queued = self._queued, []
-        for connection in queued:
-            self._write_queued(connection)
+        self._turn.write()
         behind, self._behind = self._behind, []
         for device in behind:
             self._port.wake(device)
@@ -142,11 +142,6 @@ class FanOut:
         for device, subscription in list(followers.items()):
             if not subscription.live:
                 self._port.wake(device)
-
-    def _write_queued(self, connection: Connection) -> None:
-        parts, connection.queued = connection.queued, None
-        if parts and not connection.protocol.closing:
-            connection.write(parts[0] if len(parts) == 1 else b"".join(parts))
 
     def _round(self, channel: Channel, batches: list[Batch]) -> _Round:
         begun = _Round(batches, _pairs_of(channel))
@@ -187,23 +182,17 @@ class FanOut:
         queue: bool,
     ) -> None:
         """`queue`: at the end of the turn, with what else there is for a session."""
-        if not batch.stored and not batch.online and not queue:
-            self._write_alike(batch, targets)
-            return
+        write = self._turn.add if queue else write_to_all
+        if not batch.stored and not batch.online:
+            targets = self._write_alike(batch, targets, write)
         shares = self._share_out(batch, targets)
+        for codec, connections in shares.alike.items():
+            write(connections, batch.encoded(codec))
+        for connection, data in shares.own:
+            write([connection], data)
         if queue:
-            for codec, connections in shares.alike.items():
-                frames = batch.encoded(codec)
-                for connection in connections:
-                    self._queue(connection, frames)
-            for connection, data in shares.own:
-                self._queue(connection, data)
             self._behind += shares.behind
         else:
-            for codec, connections in shares.alike.items():
-                write_to_all(connections, batch.encoded(codec))
-            for connection, data in shares.own:
-                connection.write(data)
             for device in shares.behind:
                 self._port.wake(device)
         if batch.controls:
@@ -256,9 +245,10 @@ class FanOut:
         return shares
 
     def _write_alike(
-        self, batch: Batch, targets: Iterable[tuple[DeviceSession, Subscription]]
-    ) -> None:
-        """Nothing is stored: the same bytes for every session, whatever it has outstanding."""
+        self, batch: Batch, targets: Iterable[tuple[DeviceSession, Subscription]], write: _Write
+    ) -> Pairs:
+        """Nothing is stored: the same bytes for every session, whatever it has outstanding. Those
+        that do not take them as they are remain."""
         largest_bytes, open_ = batch.largest_bytes, State.OPEN
         ready: dict[Codec, list[DeviceSession]] = {}
         others = []
@@ -273,28 +263,17 @@ class FanOut:
                     ready[protocol.codec].append(device)
                 else:
                     ready[protocol.codec] = [device]
-                stream = subscription.stream
+                    stream = subscription.stream  # of all
         policy = self._delivery_policy
         written_before = policy.written
         for codec, devices in ready.items():
-            write_to_all([device.connection for device in devices], batch.encoded(codec))
+            # Counted before they are written: a `send` drives all of them out of the caches.
             policy.written += len(devices) * len(batch.entries)
             for entry in batch.entries:
                 self._port.sources.counts.written_to(stream, entry.id, devices)
+            write([device.connection for device in devices], batch.encoded(codec))
         policy.note_written(stream, written_before)
-        if others:
-            self._write(batch, others, queue=True)
-            self.end_turn()
-
-    def _queue(self, connection: Connection, data: bytes) -> None:
-        """Write `data` at the end of the turn with what else there is, but not too much at once."""
-        if connection.queued is None:
-            connection.queued = [data]
-            self._queued.append(connection)
-            return
-        connection.queued.append(data)
-        if sum(map(len, connection.queued)) > PART_BYTES:
-            self._write_queued(connection)
+        return others
 
     def _blocked(self, device: DeviceSession, subscription: Subscription, batch: Batch) -> None:
         """Stored messages stay in the log until the device drains; others may wait a little."""

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import Any, TypeGuard
 
 import msgspec
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred
 
 from push.connector.sessions.device_session import DeviceSession
 from push.connector.sessions.port import GatewayPort
@@ -23,6 +23,7 @@ from push.devices.follow_record import FollowRecord
 from push.devices.sessions import Sessions
 from push.redis.connection.errors import StoreUnavailable
 from push.runtime.ports import Clock
+from push.runtime.tasks import all_of
 from push.runtime.timers import sleep
 from push.session.entry import Entry
 from push.session.subscription import Subscription
@@ -47,7 +48,7 @@ class FollowNotice(msgspec.Struct):
 
 
 class TruncationNotice(msgspec.Struct):
-    """A PUSH of kind `truncated`: what `stream` had behind `from` and up to `to` is lost."""
+    """A PUSH of kind `truncated`: what `stream` had after `from` and up to `to` is lost."""
 
     id: str
     stream: str
@@ -105,7 +106,7 @@ class SessionSubscriptions:
                 subscription.heard = True
             else:
                 waiting.append(confirmed.addCallback(_mark_heard, subscription))
-        return waiting[0] if len(waiting) == 1 else gatherResults(waiting, consumeErrors=True)
+        return all_of(waiting)
 
     def end(self, device: DeviceSession) -> None:
         """Follow nothing any more."""
@@ -274,9 +275,9 @@ class SessionSubscriptions:
     async def _record(self, device: DeviceSession) -> FollowRecord | None:
         """What a session is to follow now; None: its device was deleted."""
         if device.token is not None:
-            return await self._sessions.following(device.token, device.session_id)
+            return await self._sessions.records.of_device(device.token, device.session_id)
         assert device.user is not None, "a session has a device or a user"
-        record = await self._sessions.following_of_user(device.user)
+        record = await self._sessions.records.of_user(device.user)
         others = [
             subscription
             for stream, subscription in device.subscriptions.items()

@@ -20,6 +20,7 @@ from push.connector.sessions.device_session import REQUEST_OVERHEAD_BYTES, Devic
 from push.connector.sessions.port import GatewayPort
 from push.connector.sessions.services import Caller, Handler
 from push.redis.connection.errors import StoreUnavailable, as_request_error
+from push.runtime.tasks import Semaphore
 from push.session.events import PublishRequested
 from push.session.transitions import State
 from push.wire.bodies import RequestAnswer, encode_body
@@ -31,6 +32,9 @@ from push.wire.signals import RequestName
 MAX_WAITING = 128  # beside those that are answered, of which a session may have 64
 MAX_WAITING_BYTES = 64 * 1024 * 1024  # of all sessions; of one see `device_session`
 NO_ROOM_AFTER_SECONDS = 5
+# What everybody else asks of Redis waits behind those that are being carried out.
+LARGE_REQUEST_BYTES = 8 * 1024
+LARGE_REQUESTS_AT_A_TIME = 2
 
 Body = TypeVar("Body", bound=msgspec.Struct)
 
@@ -63,6 +67,7 @@ class RequestDispatcher:
         self.answered: Counter[tuple[str, str]] = Counter()
         # Those whose answers are not read, and who wakes them.
         self._unread: dict[DeviceSession, Deferred[None]] = {}
+        self._large = Semaphore(LARGE_REQUESTS_AT_A_TIME)
         self._in_line: set[DeviceSession] = set()  # whose next request waits for its turn
         self._handlers = handlers
         self._currency = currency
@@ -128,18 +133,27 @@ class RequestDispatcher:
                 if turn is not None:
                     await self._until(turn, device)
                     continue  # it may have ended meanwhile
-                request = device.requests.popleft()
-                body = await self._answer(device, request)
-                events = session.answer(request.message_id, request.sub_signal, body)
-                device.connection.flush()
-                self._tell_settled(device)
-                self._port.handle(device.connection, events)
-                self._count(device, -_cost_bytes(request))
+                if len(device.requests[0].body) < LARGE_REQUEST_BYTES:
+                    await self._carry_out_next(device)
+                else:
+                    async with self._large:
+                        await self._carry_out_next(device)
         finally:
             device.requests = None
             self._count(device, -device.request_bytes)
             self._tell_settled(device)
             del self._running[device]
+
+    async def _carry_out_next(self, device: DeviceSession) -> None:
+        if device.is_over or not device.requests:
+            return  # meanwhile
+        request = device.requests.popleft()
+        body = await self._answer(device, request)
+        events = device.protocol.answer(request.message_id, request.sub_signal, body)
+        device.connection.flush()
+        self._tell_settled(device)
+        self._port.handle(device.connection, events)
+        self._count(device, -_cost_bytes(request))
 
     async def ended_are_settled(self) -> None:
         """Return when no request of a session that has ended is being carried out."""
@@ -183,13 +197,19 @@ class RequestDispatcher:
                     f"this server knows no request with the sub-signal {request.sub_signal}",
                 )
             answer = await handler.handle(caller, handler.decode(request.body or b"{}"))
-        except (RequestError, StoreUnavailable) as error:
-            refusal = error if isinstance(error, RequestError) else as_request_error(error)
-            self.answered[_name_of(sub_signal), refusal.code] += 1
-            return _refused(refusal)
+        except RequestError as error:
+            return self._refusal(sub_signal, error)
+        except StoreUnavailable as error:
+            return self._refusal(sub_signal, as_request_error(error))
         self.answered[_name_of(sub_signal), "ok"] += 1
         members = b"" if answer is None else encode_body(answer)[1:-1]
         return b'{"ok":true' + (b"," + members if members else b"") + b"}"
+
+    def _refusal(self, sub_signal: int | str, refusal: RequestError) -> bytes:
+        """Beside the frame that it was raised to: a variable there would hold it, and it holds the
+        frame with the whole request, until somebody looks for such garbage."""
+        self.answered[_name_of(sub_signal), refusal.code] += 1
+        return _refused(refusal)
 
 
 def _name_of(sub_signal: int | str) -> str:

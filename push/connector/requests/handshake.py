@@ -26,7 +26,7 @@ from push.redis.connection.subscriptions import no_subscription
 from push.runtime.log_detail import detail
 from push.runtime.ports import Clock
 from push.runtime.timers import TimeLimit
-from push.session.events import ConnectRequested, Event, RegisterRequested, RenewRequested
+from push.session.events import ConnectRequested, RegisterRequested, RenewRequested
 from push.wire.bodies import ConnectAccepted, ConnectRefused
 from push.wire.errors import STATUS_OF_CODE, RequestError, shortened
 from push.wire.idents import user_stream
@@ -100,15 +100,19 @@ class Handshake:
                 ip=connection.ip,
             )
         except (RequestError, StoreUnavailable) as error:
-            refusal = as_refusal(error)
-            if refusal.field == "key":
-                self._note_refused("SUB", body.token, connection, refusal)
-            self._counters.reasons.refuse("SUB", refusal)
-            connection.protocol.refuse_registration(wanted.message_id, refusal)
+            self._refuse_registration(connection, wanted, as_refusal(error))
         else:
             self._counters.registered += 1
             connection.protocol.registered(wanted.message_id, pair.token, pair.secret)
         connection.flush()
+
+    def _refuse_registration(
+        self, connection: Connection, wanted: RegisterRequested, refusal: RequestError
+    ) -> None:
+        if refusal.field == "key":
+            self._note_refused("SUB", wanted.body.token, connection, refusal)
+        self._counters.reasons.refuse("SUB", refusal)
+        connection.protocol.refuse_registration(wanted.message_id, refusal)
 
     def _note_refused(
         self, request: str, token: str | None, connection: Connection, refusal: RequestError
@@ -134,27 +138,33 @@ class Handshake:
         if "register" not in known.scopes:
             raise RequestError("forbidden", "this key has not the scope register", field="key")
 
-    async def connect(self, connection: Connection, wanted: ConnectRequested) -> list[Event]:
-        """Open the session, or refuse: then the events of its end are returned."""
+    async def connect(self, connection: Connection, wanted: ConnectRequested) -> None:
+        """Open the session, or refuse: then the connection ends."""
         device = connection.device = DeviceSession(connection, secrets.token_hex(12))
         opening = self._port.opening
         try:
             refusal = self._admit()
             if refusal is not None:
-                return self._send_away(device, wanted, refusal)
+                self._send_away(device, wanted, refusal)
+                return
             now = self._reactor.seconds()
             self._limits.reconnects.take(wanted.body, connection.ip, now)
             opening[device.session_id] = device
-            opened = await self._sessions.open(wanted.body, device.session_id, connection.ip)
+            opened = await self._sessions.opening.open(
+                wanted.body, device.session_id, connection.ip
+            )
             await self._begin(device, opened)
             await self._settle(device)
         except (RequestError, StoreUnavailable) as error:
-            return self._refuse(device, wanted, as_refusal(error))
+            self._refuse(device, wanted, as_refusal(error))
+            return
         finally:
             opening.pop(device.session_id, None)
         if not device.is_over:
             self._accept(device, wanted, opened)
-        return []
+            self._port.reads.came_to(session=True)
+            self._port.watch(connection)
+            self._port.wake(device)
 
     def _admit(self) -> RequestError | None:
         limit = self._settings.max_connections
@@ -181,7 +191,7 @@ class Handshake:
         if device.phase is Phase.CLOSED:
             # It went while its credentials were looked up: the record must not keep it.
             if opened.token is not None:
-                await self._sessions.close([EndedSession(opened.token, device.session_id)])
+                await self._sessions.ending.close([EndedSession(opened.token, device.session_id)])
             return
         device.connected_ms = self._port.now_ms()
         self._port.sessions[device.session_id] = device
@@ -253,11 +263,12 @@ class Handshake:
 
     def _send_away(
         self, device: DeviceSession, wanted: ConnectRequested, refusal: RequestError
-    ) -> list[Event]:
+    ) -> None:
         """There is no room here: to another connector, if there is one."""
         servers = self._drain.servers(device.connection)
         if not servers:
-            return self._refuse(device, wanted, refusal)
+            self._refuse(device, wanted, refusal)
+            return
         self._counters.redirected += 1
         token = wanted.body.token
         ip = device.connection.ip
@@ -265,12 +276,11 @@ class Handshake:
         body = ConnectRefused(
             code=refusal.code, detail=refusal.detail, servers=servers, after=REDIRECT_AFTER_SECONDS
         )
-        status = ConnectStatus.USE_ANOTHER_SERVER
-        return device.protocol.refuse_connect(wanted.message_id, status, body)
+        self._answer_refusal(device, wanted, ConnectStatus.USE_ANOTHER_SERVER, body)
 
     def _refuse(
         self, device: DeviceSession, wanted: ConnectRequested, refusal: RequestError
-    ) -> list[Event]:
+    ) -> None:
         self._counters.refused += 1
         self._note_refused("CONNECT", wanted.body.token, device.connection, refusal)
         self._counters.reasons.refuse("CONNECT", refusal)
@@ -287,7 +297,17 @@ class Handshake:
         comes_back = status in (ConnectStatus.SERVER_UNAVAILABLE, ConnectStatus.NOT_AUTHORIZED)
         after = refusal.after_seconds if comes_back else None
         body = ConnectRefused(code=refusal.code, detail=refusal.detail, after=after)
-        return device.protocol.refuse_connect(wanted.message_id, status, body)
+        self._answer_refusal(device, wanted, status, body)
+
+    def _answer_refusal(
+        self,
+        device: DeviceSession,
+        wanted: ConnectRequested,
+        status: ConnectStatus,
+        body: ConnectRefused,
+    ) -> None:
+        events = device.protocol.refuse_connect(wanted.message_id, status, body)
+        self._port.handle(device.connection, events)
 
     async def renew(self, device: DeviceSession, wanted: RenewRequested) -> None:
         session = device.protocol

@@ -25,7 +25,6 @@ class Connection(ReadConnection, Protocol):
     protocol: ServerSession
     device: DeviceSession | None  # from its CONNECT on
     blocked: bool  # bytes wait: nothing stored is handed out until they were sent
-    queued: list[bytes] | None  # what leaves in one write at the end of the turn
     due_slot: int  # of the timing wheel
 
     @property

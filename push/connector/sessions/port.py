@@ -17,7 +17,7 @@ from push.session.subscription import Subscription
 from push.wire.signals import DisconnectCode
 
 
-class Subscriptions(Protocol):
+class FollowedStreams(Protocol):
     """What sessions follow, by their records (`delivery.subscriptions`)."""
 
     def changed(self, device: DeviceSession, entry: Entry) -> None:
@@ -53,7 +53,7 @@ class GatewayPort(Protocol):
     def session_events(self) -> SessionEvents: ...
 
     @property
-    def subscriptions(self) -> Subscriptions: ...
+    def subscriptions(self) -> FollowedStreams: ...
 
     @property
     def reads(self) -> ReadQueue: ...
@@ -66,6 +66,9 @@ class GatewayPort(Protocol):
 
     async def settled(self, devices: Iterable[DeviceSession]) -> None:
         """Return when the requests of these are done that are being carried out now."""
+
+    def watch(self, connection: Connection) -> None:
+        """Look at its next deadline."""
 
     def wake(self, device: DeviceSession) -> None:
         """Read on for a session that is behind, if it has room."""

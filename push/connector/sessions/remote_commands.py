@@ -42,7 +42,8 @@ class RemoteCommands:
     ) -> None:
         self._reactor = reactor
         self._control = services.control
-        self._records = services.sessions
+        self._devices = services.devices
+        self._session_ending = services.sessions.ending
         self._bans = services.bans
         self._drain = services.drain_ordered
         self._boot = boot
@@ -70,7 +71,7 @@ class RemoteCommands:
             if former is not None:
                 await self._port.settled([former])
         else:
-            await self._records.end_elsewhere(boot, session)
+            await self._devices.end_elsewhere(boot, session)
 
     async def verify(self) -> None:
         """End the sessions whose device was taken over by another connection."""
@@ -78,7 +79,7 @@ class RemoteCommands:
         for start in range(0, len(held), SESSIONS_PER_CALL):
             part = held[start : start + SESSIONS_PER_CALL]
             try:
-                lost = await self._records.lost([(str(c.token), c.session_id) for c in part])
+                lost = await self._session_ending.lost([(str(c.token), c.session_id) for c in part])
             except StoreUnavailable as error:
                 log.debug(
                     "Sessions not verified: {reason}",

@@ -79,7 +79,7 @@ class SessionEnds:
             await self._sources.cursors.flush()
             now = self._reactor.seconds()
             ended = [EndedSession(str(d.token), d.session_id, _left_of(d, now)) for d in devices]
-            unstored = {each.session for each in await self._sessions.close(ended)}
+            unstored = {each.session for each in await self._sessions.ending.close(ended)}
             for device in devices:
                 self._stored(device.session_id)
             devices = [device for device in devices if device.session_id in unstored]

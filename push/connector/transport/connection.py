@@ -79,7 +79,6 @@ class DeviceConnection(Protocol):
     phase = ConnectionPhase.OPEN
     blocked = False
     waiting_bytes = 0
-    queued: list[bytes] | None = None
     source: tuple[str, int] | None = None  # address and port, when a load balancer told them
     _peer_ip: str | None = None
     device: DeviceSession | None = None  # from its CONNECT on
@@ -129,7 +128,7 @@ class DeviceConnection(Protocol):
     def handshakeCompleted(self) -> None:
         self._secured = True
         if isinstance(self._transport, DeviceTls):
-            self._send = self._transport.send
+            self._send = self._transport.records.send
 
     # Reading
 
@@ -185,6 +184,8 @@ class DeviceConnection(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.phase = ConnectionPhase.CLOSED
         self._send = None
+        # This and its session hold each other: the garbage collector comes much later.
+        self.protocol.discard_received()
         self.gateway.lost(self)
 
     # Writing

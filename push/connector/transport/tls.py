@@ -7,75 +7,28 @@ plain connection does it, and OpenSSL is asked as often as whole records came.
 A handshake takes most of a millisecond of a processor, and anybody may ask for one. So what comes
 before its end waits in the line of those that have no session (see `ReadQueue`).
 
-It knows private names of Twisted's TLS, of its TCP transport and of pyOpenSSL, as `twisted_tls`
-does. Of the latter because its `send` and `bio_read` take as long as the cipher and the copy
-together.
+It knows private names of Twisted's TLS, as `twisted_tls` does.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any, NamedTuple
+from typing import Any
 
 from OpenSSL import SSL
-from OpenSSL._util import lib
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 
 from push.connector.limits.read_queue import PausedReading, ReadQueue
-from push.connector.transport.twisted_tls import BUFFER_BYTES, DirectTls, buffer, content
+from push.connector.transport.records import MAX_PLAIN_BYTES, whole_records
+from push.connector.transport.twisted_tls import DirectTls
 from push.runtime.ports import Clock, as_twisted
-
-# RFC 8446, 5.1 and 5.2: a record is a type, a version and a length, then at most so much.
-HEADER_BYTES = 5
-MAX_PLAIN_BYTES = 2**14
-MAX_SEALED_BYTES = MAX_PLAIN_BYTES + 2048  # what TLS 1.2 allows; 1.3 allows less
-APPLICATION_DATA = 23
-_TYPES = frozenset((20, 21, 22, APPLICATION_DATA))
 
 # OpenSSL's words for a client without a certificate, or with one that no CA of `client_ca` signed.
 _WRONG_CERTIFICATE = {"peer did not return a certificate", "certificate verify failed"}
 NOTHING_BYTES = 64  # as how many what came without a byte for the session counts
 SHORTEST_BYTES = 5  # no frame is shorter, and no message of WebSocket
-_view = memoryview(content)
-
-
-class WholeRecords(NamedTuple):
-    """The whole records that data begins with: `number` of them, or 0 when they are not all of
-    application data, and where they end. `is_odd`: what follows is no beginning of a record."""
-
-    number: int
-    end: int
-    is_odd: bool
-
-
-def _is_one_record(data: bytes) -> bool:
-    """By far the commonest thing that comes: one record, of application data."""
-    return (
-        len(data) > HEADER_BYTES
-        and data[0] == APPLICATION_DATA
-        and len(data) == HEADER_BYTES + (data[3] << 8 | data[4])
-    )
-
-
-def whole_records(data: bytes) -> WholeRecords:
-    number, end, size, are_data = 0, 0, len(data), True
-    while end < size:
-        kind = data[end]
-        if kind not in _TYPES:
-            return WholeRecords(0, end, True)
-        if size - end < HEADER_BYTES:
-            break
-        length = data[end + 3] << 8 | data[end + 4]
-        if length > MAX_SEALED_BYTES:
-            return WholeRecords(0, end, True)
-        if size - end < HEADER_BYTES + length:
-            break
-        end += HEADER_BYTES + length
-        number += 1
-        are_data = are_data and kind == APPLICATION_DATA
-    return WholeRecords(number if are_data else 0, end, False)
 
 
 class DeviceTls(DirectTls):
@@ -92,7 +45,6 @@ class DeviceTls(DirectTls):
     is_newcomer = True
     has_unread_answers = False
     has_many_requests = False
-    _incomplete = b""
 
     # What the queue needs (push.connector.limits.read_queue.ReadConnection)
 
@@ -118,8 +70,9 @@ class DeviceTls(DirectTls):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.factory.reads.forget(self)
         super().connectionLost(reason)
-        # It holds the connection, which holds this: the garbage collector would come much later.
+        # They hold this: the garbage collector would come much later.
         self._producer = None
+        del self.records
 
     def _tlsShutdownFinished(self, reason: Failure | None) -> None:
         if reason is not None and not self._handshakeDone:
@@ -128,36 +81,59 @@ class DeviceTls(DirectTls):
                 self.factory.refused["TLS", why] += 1
         super()._tlsShutdownFinished(reason)
 
+    # When there is more to do than to read data: Twisted's way
+
+    def _checkHandshakeStatus(self) -> None:
+        super()._checkHandshakeStatus()
+        self.records.is_open = self._handshakeDone and not self._aborted
+
+    def _bufferedWrite(self, octets: bytes) -> None:
+        self.records.is_open = False
+        super()._bufferedWrite(octets)
+
+    def abortConnection(self) -> None:
+        self.records.is_open = False
+        super().abortConnection()
+
     # Reading
 
     def dataReceived(self, data: bytes) -> None:
-        if self._incomplete:
-            data = self._incomplete + data
-            self._incomplete = b""
-        if _is_one_record(data) and self._handshakeDone and not self._appSendBuffer:
-            self._read(data, 1)
-            return
+        plain = self.records.unseal_one(data)
+        if plain is None:
+            self._received(data)
+        elif not plain:
+            self._flushReceiveBIO()
+        else:
+            self.wrappedProtocol.dataReceived(plain)
+            if len(plain) < SHORTEST_BYTES:
+                self._charge_for_nothing()
+
+    def _received(self, data: bytes) -> None:
+        records = self.records
+        if records.incomplete:
+            data = records.incomplete + data
+            records.incomplete = b""
         number, end, is_odd = whole_records(data)
         if end < len(data) and not is_odd:
-            self._incomplete = data[end:]
+            records.incomplete = data[end:]
             if not end:
                 self._charge_for_nothing()
                 return
             data = data[:end]
         if not self._handshakeDone:
             self.factory.reads.received(self, data)
-        elif number and not self._appSendBuffer:
+        elif number and records.is_open:
             self._read(data, number)
         else:
             super().dataReceived(data)
 
     def _read(self, data: bytes, number: int) -> None:
-        plain, is_all = _unseal(self._tlsConnection, data, number)
-        if plain and not self._aborted:
+        plain, is_all = self.records.unseal(data, number)
+        if plain:
             self.wrappedProtocol.dataReceived(plain)
         if not is_all:
             self._flushReceiveBIO()  # new keys, or the end: asked again, it does all that
-        elif len(plain) < SHORTEST_BYTES * number:
+        if len(plain) < SHORTEST_BYTES * number:
             self._charge_for_nothing(number - len(plain) // SHORTEST_BYTES)
 
     def _flushReceiveBIO(self) -> None:
@@ -173,6 +149,7 @@ class DeviceTls(DirectTls):
             self._hand_on(pieces)
             if not pieces:
                 self._charge_for_nothing()
+            self.records.all_was_read()
         except SSL.ZeroReturnError:
             self._hand_on(pieces)
             self._shutdownTLS()
@@ -192,29 +169,6 @@ class DeviceTls(DirectTls):
         if self._handshakeDone and self.wrappedProtocol.is_read:
             self.factory.reads.charge(self.wrappedProtocol, number, number * NOTHING_BYTES)
 
-    # Writing
-
-    def send(self, data: bytes) -> int:
-        """As `socket.send`, but all of `data` is taken: what the socket does not take of it,
-        sealed, waits in the TCP transport, which pauses its producer when that is much."""
-        size_bytes, tcp = len(data), self.transport
-        if (
-            self._appSendBuffer
-            or self.disconnecting
-            or self._lostTLSConnection
-            or size_bytes > MAX_PLAIN_BYTES
-            or tcp.dataBuffer
-            or tcp._tempDataBuffer
-        ):
-            self.write(data)  # behind what waits
-            return size_bytes
-        sealed = _seal(self._tlsConnection, data)
-        if sealed is None:
-            self.write(data)
-            return size_bytes
-        self._send_sealed(sealed)
-        return size_bytes
-
 
 def refusal_of(error: BaseException | None) -> str | None:
     """Why a handshake was refused, for counts; None: the client has disconnected."""
@@ -223,32 +177,6 @@ def refusal_of(error: BaseException | None) -> str | None:
     if not said or any("unexpected eof" in reason.casefold() for reason in said):
         return None
     return "client_certificate" if said & _WRONG_CERTIFICATE else "handshake"
-
-
-def _seal(connection: SSL.Connection, data: bytes) -> Any:
-    """The record of `data`, in a buffer that the next call uses again; None when OpenSSL did not
-    take it: asked once more, with the same bytes, it says why by an exception."""
-    size_bytes = len(data)
-    if lib.SSL_write(connection._ssl, data, size_bytes) != size_bytes:
-        return None
-    sealed_bytes = lib.BIO_read(connection._from_ssl, buffer, BUFFER_BYTES)
-    return _view[:sealed_bytes]
-
-
-def _unseal(connection: SSL.Connection, sealed: bytes, number: int) -> tuple[bytes, bool]:
-    """What the `number` records of `sealed` hold, together, as TCP would bring it; and whether all
-    held data. One that did not is to be asked for once more, so that OpenSSL says why."""
-    lib.BIO_write(connection._into_ssl, sealed, len(sealed))
-    if number == 1:
-        size_bytes = lib.SSL_read(connection._ssl, buffer, BUFFER_BYTES)
-        return (content[:size_bytes], True) if size_bytes > 0 else (b"", False)
-    parts: list[bytes] = []
-    for _ in range(number):
-        size_bytes = lib.SSL_read(connection._ssl, buffer, BUFFER_BYTES)
-        if size_bytes <= 0:
-            return b"".join(parts), False
-        parts.append(content[:size_bytes])
-    return b"".join(parts), True
 
 
 class DeviceTlsFactory(TLSMemoryBIOFactory):

@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import assert_never
 
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+
 from push.connector.transport.connection import (
     SLICE_BYTES,
     ConnectionOwner,
@@ -188,6 +191,10 @@ class WebSocketConnection(DeviceConnection):
         else:
             words += self._last_words or encode_close(close_code(ended.code))
         self.write(words)
+        self._reader = None
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        super().connectionLost(reason)
         self._reader = None
 
     def closes_both_ways(self, ended: Ended) -> bool:

@@ -1,9 +1,11 @@
-"""Who may use the demo: this machine, or anybody over TLS; and never a page of somebody else.
+"""The demo is for this machine, or for anybody over TLS; and never for pages of other sites.
 
-The routes act without an API key, so what a key usually keeps out is kept out here: other machines
-(by the address and the way of the request), pages of other sites that a browser on this machine has
-open (`Origin`; and each route that does something takes a body in JSON, which such a page cannot
-send), and names of other sites that were made to lead here (`Host`).
+The routes act without an API key. So what a key usually keeps out is kept out here:
+
+* other machines, by the address and the way of the request;
+* pages of other sites that a browser on this machine has open, by `Origin`. Besides, each route
+  that does something takes a body in JSON, which such a page cannot send;
+* names of other sites that were made to lead here, by `Host`.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from twisted.internet.main import CONNECTION_LOST
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
+from push.http.edge.crumbs import Crumbs
 from push.http.edge.first_look import FirstLook
 from push.http.edge.incoming import IncomingRequest
 from push.runtime.bounded_port import BoundedPort
@@ -23,9 +24,12 @@ from push.runtime.turns import Lane, Turns
 from push.wire.addresses import counted_ip, peer_ip
 
 # Read at once from a connection: while it waits for its turn, so much of it is in memory.
-READ_BYTES = 4 * 1024
+READ_BYTES = 2 * 1024
 READ_BYTES_OF_KNOWN = 64 * 1024
 READ_BYTES_OF_REFUSED = 16 * 1024  # what is thrown away
+# Reads that bring less, so many until a request is there; then the connection rests (`crumbs.py`).
+SMALL_READ_BYTES = 512
+SMALL_READS_AT_ONCE = 8
 MAX_BYTES_AT_ONCE = 4 * 1024  # of an answer that does not wait for the next turn
 ACCEPTS_AT_ONCE = 4
 # Work of strangers that waits: with more of it, connections wait to be accepted. Else they would be
@@ -75,6 +79,8 @@ class HttpTransport(tcp.Server):
     _written: Any = None  # what the reactor is told about it
     _is_paused = False  # by what reads it
     _was_looked_at = False
+    _small_reads = 0  # since a request was there
+    _rests = False
 
     def __init__(self, sock: Any, protocol: Any, client: Any, server: HttpPort, *more: Any) -> None:
         super().__init__(sock, protocol, client, server, *more)
@@ -86,11 +92,22 @@ class HttpTransport(tcp.Server):
         self.lane = lane
         self.bufferSize = READ_BYTES_OF_KNOWN if lane.is_known else READ_BYTES
 
+    def has_brought_a_request(self) -> None:
+        self._small_reads = 0
+
     def doRead(self) -> Any:
         """It takes the system longest when a client sends byte by byte."""
         outcome: list[Any] = []
         self._turns.charge(self.lane, lambda: outcome.append(super(HttpTransport, self).doRead()))
         return outcome[0]
+
+    def read_again(self) -> None:
+        self._rests = False
+        self._read_on()
+
+    def _read_on(self) -> None:
+        if not (self._rests or self._is_waiting or self._is_paused):
+            super().resumeProducing()
 
     def _dataReceived(self, data: bytes | None) -> Any:
         if not data:
@@ -98,6 +115,8 @@ class HttpTransport(tcp.Server):
         self._held = data
         if not self._was_looked_at:
             self._look(data)
+        if len(data) < SMALL_READ_BYTES:
+            self.brought_little()
         if not self._turns.work(self.lane, self._read):
             self._is_waiting = True
             self.stopReading()
@@ -108,6 +127,14 @@ class HttpTransport(tcp.Server):
         owner = self.server.first_look.owner(data)
         if owner:
             self.belongs_to(self._turns.lane(owner, is_known=True))
+
+    def brought_little(self) -> None:
+        """A read has, or the records of TLS that it brought: too often, and it rests."""
+        self._small_reads += 1
+        if self._small_reads > SMALL_READS_AT_ONCE and not self._rests:
+            self._rests = True
+            self.stopReading()
+            self.server.crumbs.add(self)
 
     def connectionLost(self, reason: Failure) -> None:
         """That takes time as well."""
@@ -121,8 +148,7 @@ class HttpTransport(tcp.Server):
         self._is_waiting = False
         if not self.connected or self.disconnecting:
             return
-        if not self._is_paused:
-            super().resumeProducing()
+        self._read_on()
         try:
             super()._dataReceived(data)
         except BaseException:
@@ -173,8 +199,7 @@ class HttpTransport(tcp.Server):
 
     def resumeProducing(self) -> None:
         self._is_paused = False
-        if not self._is_waiting:
-            super().resumeProducing()
+        self._read_on()
 
 
 class HttpPort(BoundedPort):
@@ -189,6 +214,7 @@ class HttpPort(BoundedPort):
         site: HasTurns = getattr(factory, "wrappedFactory", factory)
         self.turns, self.first_look = site.turns, site.first_look
         self._lane = site.turns.lane(_ACCEPTING, is_known=False)
+        self.crumbs = Crumbs(self.reactor)
 
     def accepts_now(self) -> int:
         return ACCEPTS_AT_ONCE
@@ -241,6 +267,8 @@ class RequestSender:
         Without a key, the first one is whose it seemed to be at a first look.
         """
         tcp, is_first, self._has_asked = self._tcp, not self._has_asked, True
+        if tcp is not None:
+            tcp.has_brought_a_request()
         shown = request.getHeader(b"authorization")
         if shown != self._shown:
             self._shown = shown

@@ -12,7 +12,7 @@ from push.pushctl.terminal.options import Common, common_options
 from push.wire.defaults import MAX_DRAIN_RATE_PER_SECOND
 
 
-class Rate(click.ParamType[int]):
+class DrainRate(click.ParamType[int]):
     """Sessions a second: `500` or `500/s`."""
 
     name = "rate"
@@ -33,7 +33,7 @@ class Rate(click.ParamType[int]):
 @click.argument("node", metavar="NODE")
 @click.option(
     "--rate",
-    type=Rate(),
+    type=DrainRate(),
     metavar="N/s",
     help="Sessions a second; the connector's own rate if not given.",
 )

@@ -50,13 +50,13 @@ def reshard(
     """
     # Twisted and the servers' parts, which no other command needs.
     from push.resharding.command import BrokenOff, ReshardArguments, run
-    from push.resharding.plan import Refused
+    from push.resharding.plan import NotResharded
 
     if dry_run and abandon:
         raise click.UsageError("--dry-run and --abandon exclude each other")
     try:
         outcome = run(ReshardArguments(to, config, dry_run, abandon), common.notice)
-    except Refused as error:
+    except NotResharded as error:
         raise Failure(" ".join(str(error).split())) from None
     except BrokenOff:
         raise Interrupted("broken off: run the same again") from None

@@ -15,9 +15,13 @@ import hiredis
 import txredisapi
 from OpenSSL import SSL
 from service_identity import VerificationError
+from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
+
+USUAL_READ_BYTES = FileDescriptor.bufferSize
+LARGE_READ_BYTES = 512 * 1024  # once Redis had more to say than a usual read
 
 
 def _pack(command: Sequence[bytes | str | int]) -> bytes:
@@ -71,6 +75,9 @@ class RedisProtocol(txredisapi.RedisProtocol):
         return answer
 
     def dataReceived(self, data: bytes, unpause: bool = False) -> None:
+        if len(data) == USUAL_READ_BYTES:
+            # In steps of that size, others would wait for a turn of the reactor for each.
+            self.transport.bufferSize = LARGE_READ_BYTES
         reader = self._reader  # of hiredis, with txredisapi's errors
         reader.feed(data)
         try:
@@ -83,7 +90,7 @@ class RedisProtocol(txredisapi.RedisProtocol):
             self.end_reason = "what answers there does not speak the protocol of Redis"
             self.transport.abortConnection()
 
-    def _received(self, reply: Any) -> None:
+    def _received(self, reply: object) -> None:
         if not self._asked:
             return  # a confirmation of a connection that is ending
         answer, asked_at, replies = self._asked.popleft()
@@ -160,7 +167,7 @@ class SubscriberProtocol(RedisProtocol):
         self._received_at = self._monotonic()
         super().dataReceived(data, unpause)
 
-    def _received(self, reply: Any) -> None:
+    def _received(self, reply: object) -> None:
         if type(reply) is list and len(reply) == 3 and reply[0] == b"message":
             self._on_message(reply[1], reply[2])
         else:
@@ -169,7 +176,7 @@ class SubscriberProtocol(RedisProtocol):
     def waiting_seconds(self) -> float:
         """How long the oldest unconfirmed command has waited in silence; 0 when none does.
 
-        An answer comes behind all that was published before: while that comes, nothing is amiss.
+        An answer comes after all that was published before: while that comes, nothing is wrong.
         """
         if not self._asked:
             return 0.0

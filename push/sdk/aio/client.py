@@ -256,14 +256,14 @@ class PushClient(ChatClient):
         """Follow a topic: what is pushed to it from now on comes in the iteration.
 
         The server keeps the subscription of a device, also while it is offline. When the device is
-        registered anew, and at each connection of a user without a device, for which nothing is
+        registered again, and at each connection of a user without a device, for which nothing is
         kept, this client subscribes again. Raises like `publish`.
         """
         self._check_process()
         await self._within(timeout, self._core.subscribe(topic, self._now()))
 
     async def unsubscribe(self, topic: str, *, timeout: float | None = REQUEST_SECONDS) -> None:
-        """Follow a topic no more. Does nothing when it is not followed. Raises like `publish`."""
+        """Stop following a topic. Does nothing when it is not followed. Raises like `publish`."""
         self._check_process()
         await self._within(timeout, self._core.unsubscribe(topic, self._now()))
 

@@ -33,7 +33,7 @@ from push.session.client.events import (
 )
 
 
-class Phase(Enum):
+class AttemptPhase(Enum):
     MAKING_JWT = auto()
     DIALING = auto()
     GREETING = auto()
@@ -54,7 +54,7 @@ class Attempt:
         emit: Callable[[Action], None],
     ) -> None:
         self.detail = ""
-        self.phase = Phase.MAKING_JWT
+        self.phase = AttemptPhase.MAKING_JWT
         self._is_silent = False  # nobody is there to take the rest of what is queued
         self.connection: ClientConnection | None = None
         self.on_open: Callable[[Connected], None]
@@ -96,9 +96,9 @@ class Attempt:
             self._finish(self._policy.lost(now))
 
     def dialed(self, address: Address, now: float) -> None:
-        if self.phase is not Phase.DIALING:
+        if self.phase is not AttemptPhase.DIALING:
             return  # left meanwhile
-        self.phase = Phase.GREETING
+        self.phase = AttemptPhase.GREETING
         self._address = address
         session = self._identity.new_session()
         self.connection = ClientConnection(session, self.on_message, now)
@@ -124,13 +124,13 @@ class Attempt:
         self.connection.tick(now)
 
     def next_deadline(self) -> float | None:
-        if self.connection is None or self.phase is Phase.OVER:
+        if self.connection is None or self.phase is AttemptPhase.OVER:
             return None
         return self.connection.session.next_deadline()
 
     def leave(self) -> HangUp:
         """It ends: nothing is reported any more."""
-        self.phase = Phase.OVER
+        self.phase = AttemptPhase.OVER
         if self._step is not None:
             self._step.give_up()
         return hang_up(self.connection, abort=self._is_silent)
@@ -138,7 +138,7 @@ class Attempt:
     # --- How it goes on -----------------------------------------------------------------------
 
     def _dial(self) -> None:
-        self.phase = Phase.DIALING
+        self.phase = AttemptPhase.DIALING
         self._emit(Dial(self.server))
 
     def _registered(self, refused: Refused | None) -> None:
@@ -171,7 +171,7 @@ class Attempt:
         assert isinstance(answer, Connected)
         self._policy.accepted(connection.now)
         self._met(served=True)
-        self.phase = Phase.OPEN
+        self.phase = AttemptPhase.OPEN
         self.on_open(answer)
 
     def _refused(self, refusal: ConnectionRefused, now: float) -> None:
@@ -179,7 +179,7 @@ class Attempt:
         self._finish(self._policy.refused(refusal, now))
 
     def _ended(self, ended: Pending[ConnectionEnded]) -> None:
-        if self.phase is Phase.OVER:
+        if self.phase is AttemptPhase.OVER:
             return
         assert self.connection is not None
         reason, goodbye, now = ended.result(), ended.result().goodbye, self.connection.now
@@ -188,7 +188,7 @@ class Attempt:
         if goodbye is not None:
             self._finish(self._policy.disconnected(goodbye, now))
             return
-        if self.phase is Phase.GREETING:
+        if self.phase is AttemptPhase.GREETING:
             self._met(served=False)
         self._finish(self._policy.lost(now))
 
@@ -197,6 +197,6 @@ class Attempt:
             self._identity.order.met(self._address, served=served)
 
     def _finish(self, plan: ReconnectPlan) -> None:
-        if self.phase is not Phase.OVER:
-            self.phase = Phase.OVER
+        if self.phase is not AttemptPhase.OVER:
+            self.phase = AttemptPhase.OVER
             self.on_over(plan)

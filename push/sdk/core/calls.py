@@ -8,7 +8,7 @@ from typing import TypeVar
 import msgspec
 
 from push.sdk.core.actions import ClientState
-from push.sdk.core.attempt import Attempt, Phase
+from push.sdk.core.attempt import Attempt, AttemptPhase
 from push.sdk.core.connection import ClientConnection
 from push.sdk.core.identity import ClientIdentity
 from push.sdk.core.pending import Pending, Waiters
@@ -52,7 +52,7 @@ class ClientCalls(ABC):
         """Do what is due."""
 
     def why_over(self) -> Exception | None:
-        """What a call raises that would wait for ever."""
+        """What a call raises that would never end."""
         if self.error is not None:
             return self.error
         if self.state is ClientState.CLOSED:
@@ -138,7 +138,7 @@ class ClientCalls(ABC):
 
     def _open_connection(self, now: float) -> ClientConnection | None:
         attempt = self._attempt
-        if attempt is None or attempt.phase is not Phase.OPEN or attempt.connection is None:
+        if attempt is None or attempt.phase is not AttemptPhase.OPEN or attempt.connection is None:
             return None
         attempt.connection.now = now
         return attempt.connection

@@ -17,7 +17,7 @@ from push.sdk.core.actions import (
     MakeJWT,
     ReportState,
 )
-from push.sdk.core.attempt import Attempt, Phase
+from push.sdk.core.attempt import Attempt, AttemptPhase
 from push.sdk.core.calls import ClientCalls
 from push.sdk.core.identity import ClientIdentity
 from push.sdk.core.renewal import JWTRenewal
@@ -124,12 +124,12 @@ class ClientCore(ClientCalls):
         except InvalidData as error:
             self.jwt_failed(error, now)
             return
-        if self._attempt is not None and self._attempt.phase is Phase.MAKING_JWT:
+        if self._attempt is not None and self._attempt.phase is AttemptPhase.MAKING_JWT:
             self._attempt.jwt_made()
 
     def jwt_failed(self, error: Exception, now: float) -> None:
         self._renewal.not_made(error)
-        if self._attempt is not None and self._attempt.phase is Phase.MAKING_JWT:
+        if self._attempt is not None and self._attempt.phase is AttemptPhase.MAKING_JWT:
             self._attempt.jwt_failed(error, now)
 
     def stored(self, credentials: Credentials, now: float) -> None:
@@ -139,7 +139,7 @@ class ClientCore(ClientCalls):
             self._attempt.stored(credentials)
 
     def registered(self) -> None:
-        """There is a pair, or another connection registers no more."""
+        """There is a pair, or another connection does not register any longer."""
         if self.identity.credentials is not None:
             self._pairs.resolve(self.identity.credentials)
         self._on_change()

@@ -45,7 +45,7 @@ def request_number(request: str | int) -> int:
 @dataclass(slots=True)
 class ClientRequest:
     """`resend`: sent twice it does what it does once. Then a lost connection and a refusal that
-    passes do not end it: it is sent again, until whoever waits gives up.
+    passes do not end it: it is sent again, until its caller gives up.
     """
 
     number: int
@@ -63,8 +63,8 @@ class ClientRequests:
         self._sent: list[ClientRequest] = []
 
     def ask(self, request: ClientRequest) -> Pending[JSON]:
-        """The answer's members. Fails with `RequestRefused` and `ConnectionFailed`. Whoever gives
-        up waiting fails it."""
+        """The answer's members. Fails with `RequestRefused` and `ConnectionFailed`. A caller that
+        gives up waiting fails it."""
         self._waiting.append(request)
         return request.pending
 

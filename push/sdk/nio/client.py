@@ -276,13 +276,13 @@ class PushClient(ChatClient):
         """Follow a topic: what is pushed to it from now on comes in the iteration.
 
         The server keeps the subscription of a device, also while it is offline. When the device is
-        registered anew, and at each connection of a user without a device, for which nothing is
+        registered again, and at each connection of a user without a device, for which nothing is
         kept, this client subscribes again. Raises like `publish`.
         """
         self._ask_core(lambda now: self._core.subscribe(topic, now), timeout)
 
     def unsubscribe(self, topic: str, *, timeout: float | None = REQUEST_SECONDS) -> None:
-        """Follow a topic no more. Does nothing when it is not followed. Raises like `publish`."""
+        """Stop following a topic. Does nothing when it is not followed. Raises like `publish`."""
         self._ask_core(lambda now: self._core.unsubscribe(topic, now), timeout)
 
     def _ask(self, request: ChatRequest[T]) -> T:
@@ -339,7 +339,7 @@ class PushClient(ChatClient):
             return pending.result()
 
     def _wait_for(self, is_so: Callable[[], bool], longest: float | None) -> bool:
-        """Whether it became so within `longest` seconds (None: for ever). Call it with the lock.
+        """Whether it became so within `longest` seconds (None: no limit). Call it with the lock.
 
         In the main thread Python looks for a Ctrl-C before it waits for a lock, and a signal ends
         the wait. One that comes between the two is seen by neither, so the wait has an end now and
@@ -383,7 +383,7 @@ class PushClient(ChatClient):
 
 
 def _longest_wait(timeout: float | None) -> float | None:
-    """A `timeout` as locks take it; what they cannot count is for ever. Raises ValueError."""
+    """A `timeout` as locks take it; what they cannot count is no limit. Raises ValueError."""
     if timeout is not None and math.isnan(timeout):
         raise ValueError("timeout: expected seconds or None")
     return None if timeout is None or timeout > threading.TIMEOUT_MAX else timeout

@@ -38,6 +38,8 @@ from push.sdk.tls import client_context
 
 T = TypeVar("T")
 
+LONGEST_SELECT_SECONDS = 86_400.0  # a selector counts no further than some weeks
+
 
 class MachineDriver:
     """`lock` guards the machine. `turns` counts how often the thread woke up."""
@@ -155,7 +157,7 @@ class MachineDriver:
         first = min((each for each in deadlines if each is not None), default=None)
         if self._reports:
             return 0.0
-        return None if first is None else max(first - self.now(), 0.0)
+        return None if first is None else min(max(first - self.now(), 0.0), LONGEST_SELECT_SECONDS)
 
     def _tick(self) -> None:
         if not self._machine.is_over:

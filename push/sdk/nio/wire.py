@@ -155,7 +155,7 @@ class Wire:
             self.destroy()
 
     def _watch(self) -> None:
-        """Only what can be gone on with: nothing wakes this thread in vain."""
+        """Only what can be gone on with: nothing wakes this thread for nothing."""
         if self._is_closed:
             return
         interest = 0 if self._is_lost else _READ

@@ -659,7 +659,7 @@ async def test_redis_away_is_unavailable_and_asked_again_it_holds(
     make_node: Make, make_redis: Make, dial: Make, wait_until: WaitUntil
 ) -> None:
     redis = make_redis(fsync="always")
-    node = await make_node(redis.url, timeout_seconds=0.3)
+    node = await make_node(redis.url)
     node.listen()
     client = await dial(node, acks=True)
     await client.register()

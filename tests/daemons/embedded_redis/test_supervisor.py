@@ -23,7 +23,7 @@ from push.daemons.config.errors import StartError
 from push.daemons.embedded_redis.binary import find_server
 from push.daemons.embedded_redis.supervisor import EmbeddedRedis, pause_seconds
 from push.daemons.process.file_lock import try_lock
-from tests.waiting import WaitUntil
+from tests.waiting import DEADLINE_SECONDS, WaitUntil
 
 # A daemon in miniature: an embedded Redis on the folder that it is given.
 DAEMON = """
@@ -48,7 +48,7 @@ reactor.run()
 
 def call(path: str, command: str) -> bytes:
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(5)
+        connection.settimeout(DEADLINE_SECONDS)
         connection.connect(path)
         connection.sendall(command.encode() + b"\r\n")
         return connection.recv(65536)
@@ -108,7 +108,7 @@ class OtherDaemon:
     def end(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
-        self.process.wait(10)
+        self.process.wait(DEADLINE_SECONDS)
         assert self.process.stdout is not None
         self.process.stdout.close()
 
@@ -226,8 +226,9 @@ async def test_a_server_left_behind_is_ended_before_another_starts(
     stopped: bool,
 ) -> None:
     """Also where the kernel does not end it with its daemon, and when it answers nothing."""
-    monkeypatch.setattr("push.daemons.embedded_redis.supervisor.STOP_SECONDS", 0.3)
-    monkeypatch.setattr("push.daemons.embedded_redis.probe.ANSWER_SECONDS", 0.1)
+    if stopped:
+        monkeypatch.setattr("push.daemons.embedded_redis.supervisor.STOP_SECONDS", 0.3)
+        monkeypatch.setattr("push.daemons.embedded_redis.probe.ANSWER_SECONDS", 0.1)
     left = LeftBehind(data)
     try:
         await wait_until(left.answers)
@@ -235,11 +236,11 @@ async def test_a_server_left_behind_is_ended_before_another_starts(
         if stopped:
             left.process.send_signal(signal.SIGSTOP)
         redis = await start()
-        assert left.process.wait(5) is not None
+        assert left.process.wait(DEADLINE_SECONDS) is not None
         assert call(redis.socket_path, "GET answer") == b"$2\r\n42\r\n"
     finally:
         left.process.kill()
-        left.process.wait(5)
+        left.process.wait(DEADLINE_SECONDS)
 
 
 class LeftBehind:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from push.daemons.twistd import all_in_one, api, connector, group, sub, webhooks
+from tests.waiting import DEADLINE_SECONDS
 
 ETC = Path(__file__).parents[3] / "etc"
 UNITS = sorted((ETC / "systemd").iterdir())
@@ -97,7 +98,7 @@ def test_systemd_takes_it(unit: Path, tmp_path: Path) -> None:
         ["systemd-analyze", "verify", "--man=no", str(copy)],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=DEADLINE_SECONDS,
         check=False,
     )
     said = [line for line in ran.stderr.splitlines() if copy.name in line]

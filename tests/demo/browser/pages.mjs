@@ -8,7 +8,7 @@ import { after } from "node:test";
 export const { DEMO_URL, DEMO_KEY, DEMO_TOOLS, DEMO_CHROMIUM, DEMO_SCREENSHOTS } = process.env;
 export const WIDE = { width: 1280, height: 900 };
 export const PHONE = { width: 390, height: 844 };
-const DEADLINE_MS = 60_000;
+const DEADLINE_MS = 120_000;
 
 const require = createRequire(`${DEMO_TOOLS}/package.json`);
 const { chromium } = require("playwright-core");

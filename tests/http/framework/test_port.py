@@ -6,6 +6,7 @@ import gc
 import json
 import socket
 import struct
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -18,7 +19,14 @@ from twisted.internet.threads import deferToThread
 from push.access.api_keys import Keyring
 from push.daemons.config.value_types import ListenAddress
 from push.daemons.process.listening import Listener
-from push.http.framework.port import HttpPort, HttpTransport, RequestSender
+from push.http.edge.crumbs import REST_SECONDS, Crumbs
+from push.http.framework.port import (
+    SMALL_READ_BYTES,
+    SMALL_READS_AT_ONCE,
+    HttpPort,
+    HttpTransport,
+    RequestSender,
+)
 from push.http.framework.site import LimitedChannel, LimitedRequest, LimitedSite
 from push.http.routes.apps import make_sub
 from push.http.server import make_site
@@ -105,6 +113,65 @@ async def test_a_connection_that_ends_while_it_waits_is_not_read(
         client.sendall(make_request("POST", "/v1/push", PUSH))
         await wait_until(lambda: served.site.turns.waiting)
     await wait_until(lambda: not served.site.turns.waiting and not served.site.crowd.size)
+
+
+def send_byte_by_byte(port: int, data: bytes) -> tuple[bytes, float]:
+    """The answer, and how many seconds it took."""
+    begun = time.monotonic()
+    with socket.create_connection(("127.0.0.1", port), DEADLINE_SECONDS) as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for place in range(len(data)):
+            client.sendall(data[place : place + 1])
+            time.sleep(0)  # the server may read it
+        answer = client.recv(65536)
+    return answer, time.monotonic() - begun
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_connection_whose_bytes_come_one_by_one_is_read_rarely(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As often as it may be at once, and then after each rest: not for each byte."""
+    reads: list[int] = []
+    receive = LimitedChannel.dataReceived
+
+    def counted(channel: LimitedChannel, data: bytes) -> None:
+        reads.append(len(data))
+        receive(channel, data)
+
+    monkeypatch.setattr(LimitedChannel, "dataReceived", counted)
+    data = make_request("POST", "/v1/push", {"to": {"all": True}, "data": "x" * 5000})
+    answer, seconds = await deferToThread(send_byte_by_byte, served.listener.port, data)
+    assert answer.startswith(b"HTTP/1.1 202 "), answer
+    at_rest = [size for size in reads if size < SMALL_READ_BYTES]
+    assert len(at_rest) <= SMALL_READS_AT_ONCE + 2 + seconds / REST_SECONDS, reads
+
+
+@pytest_twisted.ensureDeferred
+async def test_small_requests_on_one_connection_do_not_let_it_rest(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rests: list[object] = []
+    monkeypatch.setattr(Crumbs, "add", lambda _self, connection: rests.append(connection))
+    count = 5 * SMALL_READS_AT_ONCE
+    answers = await deferToThread(ask_in_turn, served.listener.port, count)
+    assert [answer.status for answer in answers] == [202] * count
+    assert rests == []
+
+
+def ask_in_turn(port: int, count: int) -> list[Any]:
+    data = make_request("POST", "/v1/push", PUSH)
+    head, body = data[: data.index(b"\r\n\r\n") + 4], data[data.index(b"\r\n\r\n") + 4 :]
+    received = b""
+    with socket.create_connection(("127.0.0.1", port), DEADLINE_SECONDS) as client:
+        for number in range(count):
+            client.sendall(head)  # as many clients do: the body comes by itself
+            client.sendall(body)
+            while received.count(b"HTTP/1.1 ") <= number:
+                piece = client.recv(65536)
+                assert piece, received
+                received += piece
+    return parse_responses(received)
 
 
 def large_things(size: int) -> dict[int, str]:

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 
 from push.redis.client import RedisClient
-from tests.waiting import WaitUntil
+from tests.waiting import DEADLINE_SECONDS, WaitUntil
 
 Connect = Callable[..., Awaitable[RedisClient]]
 Usable = Callable[[RedisClient], Awaitable[Any]]
@@ -279,7 +279,7 @@ def send_transaction(path: str, commands: str) -> None:
     import socket
 
     with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(5)
+        connection.settimeout(DEADLINE_SECONDS)
         connection.connect(path)
         connection.sendall(f"MULTI\r\n{commands}EXEC\r\n".encode())
         answers = b""

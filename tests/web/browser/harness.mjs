@@ -75,6 +75,7 @@ export async function profile(options = {}) {
 
 async function newProfile(name, options) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
+  context.setDefaultTimeout(120_000); // what is slow on a busy machine is no fault
   Object.assign(context, { name, problems: [], blank: [] });
   context.on("page", (page) => {
     page.on("console", (message) => message.type() === "error" && context.problems.push(message.text()));

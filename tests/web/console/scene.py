@@ -30,7 +30,9 @@ class Scene:
 
     def __init__(self, http: str, port: int, admin_key: str, app_key: str) -> None:
         self._api = httpx.AsyncClient(
-            base_url=http, headers={"Authorization": f"Bearer {admin_key}"}, timeout=30
+            base_url=http,
+            headers={"Authorization": f"Bearer {admin_key}"},
+            timeout=DEADLINE_SECONDS,
         )
         self._server = f"tcp://127.0.0.1:{port}"
         self._app_key = app_key

@@ -22,7 +22,7 @@ import pytest
 from benchmarks.fleet import Fleet
 from benchmarks.running import Running, started_server
 from tests.docs.test_plain_english import NOT_USED
-from tests.waiting import wait_for
+from tests.waiting import DEADLINE_SECONDS, wait_for
 from tests.web.servers import SETTINGS
 from tests.web.tools import ROOT, SCREENSHOTS, TOOLS, chromium, installed, node, run
 
@@ -91,7 +91,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
             assert scene.poll() is None, output.read_text()
             yield Stage(running, output.read_text())
         finally:
-            scene.communicate(timeout=60)
+            scene.communicate(timeout=DEADLINE_SECONDS)
 
 
 @pytest.mark.parametrize("name", UNIT)

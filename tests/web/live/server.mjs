@@ -26,7 +26,7 @@ export const push = (to, data, more = {}) => api("POST", "/v1/push", { to, data,
 /** A device registered by HTTP. */
 export const newDevice = () => api("POST", "/v1/devices", { platform: "test", app: "test" });
 
-const WAIT_MS = Number(process.env.PUSH_WAIT_MS ?? 60_000);
+const WAIT_MS = Number(process.env.PUSH_WAIT_MS ?? 120_000);
 
 let names = 0;
 /** An id that no other test has. */
@@ -40,15 +40,17 @@ export function jwtOf(sub, { seconds = 3600, ...claims } = {}) {
   return `${text}.${createHmac("sha256", SECRET).update(text).digest("base64url")}`;
 }
 
-/** The first true value of `condition`, at most a minute. It is looked at less and less often: each look costs a page something. */
+/** The first true value of `condition`, which has WAIT_MS. It is looked at less and less often: each look costs a page something. */
 export async function until(condition, what = condition) {
   let pause = 5;
+  let value;
   for (const end = Date.now() + WAIT_MS; Date.now() < end; pause = Math.min(1.3 * pause, 80)) {
-    const value = await condition();
+    value = await condition();
     if (value) return value;
     await new Promise((resolve) => setTimeout(resolve, pause));
   }
-  throw new Error(`not within a minute: ${what === condition ? what.toString() : what()}`);
+  const text = what === condition ? what.toString() : what();
+  throw new Error(`not within ${WAIT_MS / 1000} s: ${text}; the last value was ${JSON.stringify(value)}`);
 }
 
 const clients = new Set();

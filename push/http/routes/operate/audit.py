@@ -1,4 +1,4 @@
-"""Who changed what, and how a daemon is configured."""
+"""The audit trail, and how a daemon is configured."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def events(
     """
     given = {"user": user, "token": token, "node": node}
     filters = {name: value for name, value in given.items() if value is not None}
-    asked = _Asked(kinds, filters, count)
+    asked = _Wanted(kinds, filters, count)
     try:
         asyncio.run(_follow(common, asked, period))
     except KeyboardInterrupt:
@@ -67,13 +67,13 @@ def events(
 
 
 @dataclass(slots=True)
-class _Asked:
+class _Wanted:
     kinds: Sequence[str]
     filters: dict[str, str]
     left: int | None
 
 
-async def _follow(common: Common, asked: _Asked, period: int | None) -> None:
+async def _follow(common: Common, asked: _Wanted, period: int | None) -> None:
     try:
         async with asyncio.timeout(period):
             await _follow_again(common, asked)
@@ -81,7 +81,7 @@ async def _follow(common: Common, asked: _Asked, period: int | None) -> None:
         return
 
 
-async def _follow_again(common: Common, asked: _Asked) -> None:
+async def _follow_again(common: Common, asked: _Wanted) -> None:
     """Whether the address is wrong is known from the first attempt; later ones are made again."""
     failures = 0
     async with common.async_api() as api:
@@ -99,7 +99,7 @@ async def _follow_again(common: Common, asked: _Asked) -> None:
                 await asyncio.sleep(seconds)
 
 
-def _shown(common: Common, asked: _Asked, event: Event) -> bool:
+def _shown(common: Common, asked: _Wanted, event: Event) -> bool:
     """Whether it was the last one."""
     if common.json:
         fields = msgspec.to_builtins(event)

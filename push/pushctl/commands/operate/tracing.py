@@ -151,12 +151,13 @@ def outcome(message: MessageLedger) -> tuple[str, str]:
     """The code of what became of the whole message, and a sentence."""
     now = now_ms()
     ends = {
-        "acknowledged": message.acknowledged,
         "expired": message.expired,
         "cancelled": message.cancelled,
         "dropped": message.dropped_devices,
     }
-    counts = {"open": max(0, message.addressed - sum(ends.values())), **ends}
+    acknowledged = message.acknowledged
+    is_open = max(0, message.addressed - acknowledged - sum(ends.values()))
+    counts = {"acknowledged": acknowledged, "open": is_open, **ends}
     code = outcome_of(message, now)
     values = {
         "to": target_of(message.to),

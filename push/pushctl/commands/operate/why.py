@@ -94,16 +94,17 @@ def _end_of(facts: Facts, delivery: DeviceDelivery) -> str:
     if delivery.state == "expired" or facts.is_over:
         if facts.ban is not None:
             return "expired_banned"
-        return "expired_offline" if _was_offline(facts) else "expired"
+        return _expired_while(facts.device, facts.message)
     return ""
 
 
-def _was_offline(facts: Facts) -> bool:
-    """Whether the device has not been seen while the message lived."""
-    device = facts.device
+def _expired_while(device: Mapping[str, Any] | None, message: MessageLedger) -> str:
+    """Whether the device was seen while the message lived."""
     if device is None or device["online"]:
-        return False
-    return device["seen"] is None or device["seen"] < facts.message.ts
+        return "expired"
+    if device["seen"] is None:
+        return "expired_never_connected"
+    return "expired_offline" if device["seen"] < message.ts else "expired"
 
 
 def _waiting(facts: Facts, device: Mapping[str, Any]) -> str:

@@ -35,7 +35,8 @@ export const targetOf = (to) => Object.keys(to ?? {})[0] ?? "";
 
 /** Every reason that `explain` may answer, for the test of the texts. */
 export const REASONS = [
-  "unknown_message", "unknown_device", "acknowledged", "cancelled", "expired", "expired_offline", "expired_banned",
+  "unknown_message", "unknown_device", "acknowledged", "cancelled", "expired", "expired_offline",
+  "expired_never_connected", "expired_banned",
   ...DROPPED.map((reason) => `dropped_${reason}`), "dropped_other",
   "banned", "offline", "never_connected", "waits_online", "unanswered", "unanswered_offline",
   "not_bound", "not_addressed", "not_subscribed", "not_member", "registered_later", "by_ip", "online_only",
@@ -66,7 +67,8 @@ function endOf(/** @type {Facts} */ facts, /** @type {Delivery} */ delivery) {
   }
   if (state === "expired" || isOver(facts)) {
     if (banOf(facts)) return answer("expired_banned", "bad", facts);
-    return answer(wasOffline(facts) ? "expired_offline" : "expired", "bad", facts);
+    if (!wasOffline(facts)) return answer("expired", "bad", facts);
+    return answer(facts.device?.seen === null ? "expired_never_connected" : "expired_offline", "bad", facts);
   }
   return null;
 }

@@ -8,7 +8,7 @@ export const { CONSOLE_URL: URL_, CONSOLE_KEY: KEY, CONSOLE_APP_KEY: APP_KEY } =
 export const NAMES = JSON.parse(process.env.CONSOLE_NAMES);
 export const WIDE = { width: 1280, height: 900 };
 export const PHONE = { width: 390, height: 844 };
-const DEADLINE_MS = 60_000;
+const DEADLINE_MS = 120_000;
 const SCREENSHOTS = process.env.CONSOLE_SCREENSHOTS;
 
 const require = createRequire(`${process.env.CONSOLE_TOOLS}/package.json`);

@@ -1,0 +1,74 @@
+"""Large requests are carried out a few at a time: what others ask of Redis waits behind them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+import pytest
+import pytest_twisted
+
+from push.connector.requests.dispatch import LARGE_REQUEST_BYTES, LARGE_REQUESTS_AT_A_TIME
+from push.connector.sessions.services import Caller, Handler
+from push.wire.signals import RequestName, Signal
+from tests.waiting import WaitUntil
+
+SESSIONS = 6
+REQUESTS = 4  # of each
+
+
+class Running:
+    """How many requests are being carried out, and the most there were."""
+
+    def __init__(self, node: Any, request: RequestName) -> None:
+        self.now = self.most = 0
+        requests = node.gateway.requests
+        handler: Handler = requests._handlers[request]
+
+        async def counted(caller: Caller, body: Any) -> msgspec.Struct | None:
+            self.now += 1
+            self.most = max(self.most, self.now)
+            try:
+                return await handler.handle(caller, body)
+            finally:
+                self.now -= 1
+
+        requests._handlers = {**requests._handlers, request: handler._replace(handle=counted)}
+
+
+@pytest.fixture
+def sent_by_all(
+    node: Any, device: Callable[..., Awaitable[Any]], wait_until: WaitUntil
+) -> Callable[[int], Awaitable[Running]]:
+    """All sessions send messages of that size at once, and have their answers."""
+
+    async def send(size: int) -> Running:
+        clients = [await device(acks=True) for _ in range(SESSIONS)]
+        for number, client in enumerate(clients):
+            await node.devices.bind(f"u{number}", client._credentials["token"])
+        running = Running(node, RequestName.MS)
+        raw = json.dumps({"to": {"user": "peer"}, "data": "x" * size}).encode()
+        for number in range(REQUESTS):
+            for client in clients:
+                client.write_frame(Signal.PUBLISH, RequestName.MS, 100 + number, raw)
+        for client in clients:
+            for number in range(REQUESTS):
+                answer = await client.answer(Signal.PUB_ACK, 100 + number)
+                assert json.loads(answer.body)["ok"] is True, answer.body
+        return running
+
+    return send
+
+
+@pytest_twisted.ensureDeferred
+async def test_large_requests_are_carried_out_a_few_at_a_time(sent_by_all: Any) -> None:
+    running = await sent_by_all(LARGE_REQUEST_BYTES)
+    assert running.most == LARGE_REQUESTS_AT_A_TIME
+
+
+@pytest_twisted.ensureDeferred
+async def test_small_ones_of_several_sessions_do_not_wait_for_each_other(sent_by_all: Any) -> None:
+    running = await sent_by_all(100)
+    assert running.most > LARGE_REQUESTS_AT_A_TIME
