@@ -181,7 +181,7 @@ async def test_of_states_only_the_last_is_tried_again(
     for told in ({1, 2}, {1, 2, 3, 4}):
         client = await connect(world, dial, pair)
         await leave(client, wait_until)
-        # Before it is told offline, one that comes back was online all the time.
+        # One that connects again before it is told offline was online all the time.
         await wait_until(lambda told=told: {event["seq"] for event in receiver.events} >= told)
     receiver.answer = 204
     await wait_until(lambda: nothing_waits(world))
