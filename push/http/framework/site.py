@@ -27,6 +27,7 @@ from twisted.web.http import Request as HTTPRequest
 from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
+from push.http.edge.cheap_timeout import CheapTimeout
 from push.http.edge.crowd import Crowd
 from push.http.edge.first_look import FirstLook
 from push.http.framework.bodies import BodyAdmission, ChunkDecoder, admission_of
@@ -142,7 +143,7 @@ class LimitedRequest(Request):
         return reason
 
 
-class LimitedChannel(HTTPChannel):
+class LimitedChannel(CheapTimeout, HTTPChannel):
     """A connection. Its time-out is the deadline of the request that comes in, or idle time."""
 
     site: LimitedSite
