@@ -202,12 +202,9 @@ class Window:
         come. None: it is not so, and nothing was done."""
         taken = self._taken
         subscription = self._only if taken is None else taken.get(numbers[0])
-        if type(subscription) is not Subscription:
+        if type(subscription) is not Subscription or subscription.pending is None:
             return None
-        pending = subscription.pending
-        if pending is None:
-            return None
-        count = len(numbers)
+        count, pending = len(numbers), subscription.pending
         messages = pending if count == len(pending) else pending[:count]
         if count == 1:
             if messages[0].message_id != numbers[0]:
