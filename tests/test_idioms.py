@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import DEADLINE_SECONDS
+
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "push"
 TIMERS = PACKAGE / "runtime" / "timers.py"
@@ -94,6 +96,22 @@ def test_no_client_is_told_why_redis_is_unreachable(trees: dict[Path, ast.Module
         and getattr(node.func, "id", None) in ("RequestError", "ProtocolError", "bad_frame")
         for part in ast.walk(node)
         if isinstance(part, ast.Attribute) and part.attr == "reason"
+    ]
+    assert found == []
+
+
+def test_tests_wait_as_long_as_a_busy_machine_takes() -> None:
+    """Up to a second is for what must not come; what must come has the deadline of all waits."""
+    limits = re.compile(
+        r"(?:\b(?:timeout|deadline_seconds)=|\bsettimeout\(|\.wait\(|\.join\(|asyncio\.timeout\("
+        r"|create_connection\(\w+, ?)(\d[\d.]*)(?! \*)\b"
+    )
+    found = [
+        f"{path.relative_to(ROOT)}:{number}: {limit}"
+        for path in sorted((ROOT / "tests").rglob("*.py"))
+        for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)
+        for limit in limits.findall(line)
+        if 1 < float(limit) < DEADLINE_SECONDS
     ]
     assert found == []
 

@@ -6,6 +6,7 @@ The limits that are settings come as `PushLimits`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TypeVar
 
 import msgspec
@@ -33,6 +34,8 @@ class PushLimits:
 # The members of a push that are passed on as they are.
 _PASSED_ON = set(PushBody.__struct_fields__) & set(PushContent.__struct_fields__)
 
+_values_of = attrgetter(*(target.name for target in PUSH_TARGETS))
+
 T = TypeVar("T")
 
 _encode = msgspec.json.Encoder().encode
@@ -50,7 +53,9 @@ def message_of(body: PushBody, limits: PushLimits) -> tuple[Target, PushContent]
     if ttl_seconds > limits.ttl_max_seconds:
         raise _invalid("ttl", f"expected integer <= {limits.ttl_max_seconds}")
     size = len(memoryview(body.data))
-    size += sum(len(_encode(part)) for part in (body.title, body.body) if part is not UNSET)
+    for part in (body.title, body.body):
+        if part is not UNSET:
+            size += len(_encode(part))
     if size > limits.max_payload_bytes:
         raise RequestError(
             "too_large",
@@ -79,12 +84,13 @@ def _check_numbers(data: msgspec.Raw) -> None:
 
 
 def _target_of(to: PushTargetBody) -> Target:
-    found = [target for target in PUSH_TARGETS if getattr(to, target.name) is not UNSET]
+    pairs = zip(PUSH_TARGETS, _values_of(to), strict=True)
+    found = [pair for pair in pairs if pair[1] is not UNSET]
     if len(found) != 1:
         names = ", ".join(target.name for target in PUSH_TARGETS)
-        given = " and ".join(target.name for target in found) or "none"
+        given = " and ".join(target.name for target, _ in found) or "none"
         raise _invalid("to", f"exactly one of {names}; it has {given}")
-    target, value = found[0], getattr(to, found[0].name)
+    target, value = found[0]
     field = f"to.{target.name}"
     if target.value == "everyone":
         if value is not True:

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import msgspec
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -46,7 +47,7 @@ class JournalKind(NamedTuple):
     of_devices: bool = False
 
 
-class JournalEntry(NamedTuple):
+class JournalEntry(msgspec.Struct, frozen=True):
     """`at`: the time by which entries are ordered, in milliseconds."""
 
     owner: str
@@ -159,7 +160,7 @@ class Journal:
         bounds = kind.max_each, kind.max_in_all, kind.keep_seconds
         arguments: list[Argument] = [kind.name, *bounds, "1" if kind.of_devices else ""]
         for each in entries:
-            arguments += each
+            arguments += (each.owner, each.at, each.entry)
         try:
             await server.run(_append, [], arguments)
         except StoreUnavailable as error:

@@ -22,15 +22,20 @@ def receipt_of(target: Target, outcome: Published | Handed) -> PushResult | Requ
     if isinstance(outcome, Handed):
         reached = outcome.reached
         return PushResult(outcome.id, 0, reached.sessions, ABSENT, reached.silent)
-    known = [each for each in outcome.outcomes if each.known]
-    unknown = [each.stream.split(":", 1)[1] for each in outcome.outcomes if not each.known]
+    known = online = 0
+    unknown = []
+    for each in outcome.outcomes:
+        if each.known:
+            known += 1
+            online += each.connectors > 0
+        else:
+            unknown.append(each.stream.split(":", 1)[1])
     if unknown and target.kind == "group":
         return RequestError("unknown_group", "there is no such group", field="to.group")
     if unknown and not known:
         what = "no device has this token" if len(unknown) == 1 else "no device has these tokens"
         return RequestError("unknown_token", what, field=f"to.{target.kind}")
-    online = sum(1 for each in known if each.connectors)
-    return PushResult(outcome.id, len(known), online, unknown or ABSENT, ABSENT)
+    return PushResult(outcome.id, known, online, unknown or ABSENT, ABSENT)
 
 
 def end_span(span: Span, target: Target, result: PushResult | Exception) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Awaitable, Sequence
-from typing import NamedTuple, TypeVar, cast
+from typing import TypeVar, cast
 
 import msgspec
+from msgspec import structs
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
@@ -73,7 +74,7 @@ class Push(msgspec.Struct, frozen=True):
     trace: str | None = None
 
 
-class _Begun(NamedTuple):
+class _Begun(msgspec.Struct, frozen=True):
     """A push, and the id that it has for its message. `is_new` False: one before it had the key.
 
     `once` None: it has no key. `span` None: it is not traced.
@@ -183,7 +184,7 @@ class PushService:
         id = await _outcome(self._publisher.claim(begun.once, begun.id))
         if isinstance(id, Exception):
             return _refused(begun, id)
-        return begun._replace(id=id, is_new=id == begun.id)
+        return structs.replace(begun, id=id, is_new=id == begun.id)
 
     async def _write_all(
         self, all_begun: Sequence[_Begun | Exception]
@@ -249,10 +250,12 @@ class PushService:
         self.accepted[begun.push.target.kind] += 1
         if self._push_events is None:
             return
-        now_us, named = self._shards.first.clock.now_us(), list[str]()
+        named: list[str] = []
         if isinstance(outcome, Published):
             now_us = outcome.now_us
             named = [as_in_a_query(each.stream) for each in outcome.outcomes if each.known]
+        else:
+            now_us = self._shards.first.clock.now_us()
         self._push_events.pushed(outcome.id, now_us // 1000, named, len(named))
 
     async def message(self, id: str) -> DeliveryCounts:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, Generic, NamedTuple, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 import txredisapi
@@ -48,7 +48,7 @@ Answered = Callable[[Any], None]
 Again = Callable[[Item, list[Any]], Item | None]
 
 
-class _Asked(NamedTuple, Generic[Item]):
+class _Asked(msgspec.Struct, Generic[Item], frozen=True):
     item: Item
     asked_at: float
     answered: Answered

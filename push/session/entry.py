@@ -154,7 +154,8 @@ class Batch:
         """All that is for devices, made once a codec and the same object for all its sessions."""
         data = self._encoded.get(codec)
         if data is None:
-            parts = [entry.encoded(codec) for entry in self.entries if entry.control is None]
+            # Not kept with each entry, too: few read one again, from memory.
+            parts = [codec.push(e, e.message_id) for e in self.entries if e.control is None]
             data = self._encoded[codec] = parts[0] if len(parts) == 1 else b"".join(parts)
         return data
 

@@ -87,12 +87,10 @@ class Window:
         return self._own(message_id) if message_id in self._by_number() else None
 
     def has_room(self, messages: int, size_bytes: int) -> bool:
-        used = self.used
-        if used == 0:
+        if self.used == 0:
             return messages <= self.messages_max and (messages == 1 or size_bytes <= self.bytes_max)
-        return (
-            used + messages <= self.messages_max and self.used_bytes + size_bytes <= self.bytes_max
-        )
+        fits = self.used + messages <= self.messages_max
+        return fits and self.used_bytes + size_bytes <= self.bytes_max
 
     @property
     def half_free(self) -> bool:

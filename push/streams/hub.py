@@ -147,7 +147,8 @@ class Hub:
             message_id = self._next_number
             following = message_id + 1
             self._next_number = FIRST_SHARED_ID if following > LAST_SHARED_ID else following
-        entry, removes = from_channel(channel.stream, payload, message_id)
+        announced = from_channel(channel.stream, payload, message_id)
+        entry, removes = announced.entry, announced.removes
         if removes > 0:
             self._take_out(channel, removes)
         elif removes < 0:

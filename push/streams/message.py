@@ -7,7 +7,6 @@ and times in front of it without parsing it again.
 from __future__ import annotations
 
 import sys
-from typing import NamedTuple
 
 import msgspec
 
@@ -15,9 +14,6 @@ from push.redis import keyspace
 from push.session.entry import Entry
 
 CONTROL_FIELD = keyspace.ENTRY_CONTROL.encode()
-ONLINE_FIELD = keyspace.ENTRY_ONLINE.encode()
-REMOVAL_FIELD = keyspace.ENTRY_REMOVAL.encode()
-TYPING_FIELD = keyspace.ENTRY_TYPING.encode()
 OWN_TS = b'{"ts":'
 
 
@@ -40,7 +36,7 @@ class MessageContent(msgspec.Struct, frozen=True, omit_defaults=True):
     encoding: str | None = None
 
 
-class Announcement(NamedTuple):
+class Announcement(msgspec.Struct, frozen=True):
     """What came on a channel: an entry, and the offset of one that it takes away (0 = none).
 
     `removes` below 0: all up to that offset were dropped. No entry: something was only taken away.
@@ -54,7 +50,9 @@ def encode_content(content: MessageContent) -> bytes:
     return _encode(content)
 
 
-def push_body(stream: str, offset: int, ts_ms: int, expires_ms: int, content: bytes) -> bytes:
+def push_body(
+    stream: str, offset: int, ts_ms: int | str, expires_ms: int | str, content: bytes
+) -> bytes:
     """The JSON of a PUSH; `offset` 0 leaves it out, as at QoS 0.
 
     Content that begins with a `ts` came from another server, later than it was accepted there.
@@ -71,23 +69,23 @@ def from_channel(stream: str, payload: bytes, message_id: int) -> Announcement:
     `message_id` is the message id of those that are acknowledged.
     """
     head, content = payload.split(b"\n", 1)
-    previous, at, ts_ms, expires_ms, field, id, removes, *trace = head.split(b" ")
-    offset = int(at)
-    if field == REMOVAL_FIELD:
+    previous, at, ts_ms, expires_text, field, id, removes, *trace = head.decode().split(" ")
+    offset, expires_ms = int(at), int(expires_text)
+    if field == keyspace.ENTRY_REMOVAL:
         return Announcement(None, int(removes))
-    if field == CONTROL_FIELD:
-        return Announcement(_control(id, int(previous), offset, int(expires_ms), content), 0)
-    asks = offset > 0 or field == ONLINE_FIELD
+    if field == keyspace.ENTRY_CONTROL:
+        return Announcement(_control(id, int(previous), offset, expires_ms, content), 0)
+    online = field == keyspace.ENTRY_ONLINE
     entry = Entry(
-        _shared(id),
+        sys.intern(id),  # one object for all the streams and sessions that have it at that time
         int(previous),
         offset,
-        push_body(stream, offset, int(ts_ms), int(expires_ms), content),
-        expires_ms=int(expires_ms),
-        message_id=message_id if asks else 0,
-        online=field == ONLINE_FIELD,
-        exclude_user=_decode_typing(content).user if field == TYPING_FIELD else "",
-        trace=trace[0].decode() if trace else "",
+        push_body(stream, offset, ts_ms, expires_text, content),
+        expires_ms=expires_ms,
+        message_id=message_id if offset > 0 or online else 0,
+        online=online,
+        exclude_user=_decode_typing(content).user if field == keyspace.ENTRY_TYPING else "",
+        trace=trace[0] if trace else "",
     )
     return Announcement(entry, int(removes))
 
@@ -100,17 +98,12 @@ def from_log(stream: str, previous: int, item: list[object]) -> Entry:
     offset = int(name.split(b"-", 1)[0])
     id, expires_ms, field, content = fields[1], int(fields[3]), fields[4], fields[5]
     if field == CONTROL_FIELD:
-        return _control(id, previous, offset, expires_ms, content)
+        return _control(id.decode(), previous, offset, expires_ms, content)
     body = push_body(stream, offset, offset // 1000, expires_ms, content)
-    return Entry(_shared(id), previous, offset, body, expires_ms=expires_ms)
+    return Entry(sys.intern(id.decode()), previous, offset, body, expires_ms=expires_ms)
 
 
-def _shared(id: bytes) -> str:
-    """One object for all the streams and sessions that have the message at the same time."""
-    return sys.intern(id.decode())
-
-
-def _control(id: bytes, previous: int, offset: int, expires_ms: int, content: bytes) -> Entry:
+def _control(id: str, previous: int, offset: int, expires_ms: int, content: bytes) -> Entry:
     """An entry that is for the connector."""
     control = _decode_control(content)
-    return Entry(id.decode(), previous, offset, b"", expires_ms=expires_ms, control=control)
+    return Entry(id, previous, offset, b"", expires_ms=expires_ms, control=control)

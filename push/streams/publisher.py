@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 import msgspec
+from msgspec import structs
 from twisted.internet.defer import Deferred
 
 from push.redis import keyspace
@@ -28,14 +29,14 @@ _claim = load_script("streams", "claim")
 Item = TypeVar("Item")
 
 
-class TargetStream(NamedTuple):
+class TargetStream(msgspec.Struct, frozen=True):
     """A stream to write to; `guard` is the key (without prefix) that must be there, if one must."""
 
     stream: str
     guard: str = ""
 
 
-class StreamOutcome(NamedTuple):
+class StreamOutcome(msgspec.Struct, frozen=True):
     """What became of one stream: `known` is False where the guard was missing."""
 
     stream: str
@@ -43,7 +44,7 @@ class StreamOutcome(NamedTuple):
     connectors: int
 
 
-class Published(NamedTuple):
+class Published(msgspec.Struct, frozen=True):
     """Message `id` was published at `now_us`; `offset` is 0 when it was not stored."""
 
     now_us: int
@@ -52,7 +53,7 @@ class Published(NamedTuple):
     outcomes: list[StreamOutcome]
 
 
-class IdempotencyKey(NamedTuple):
+class IdempotencyKey(msgspec.Struct, frozen=True):
     """An idempotency key, made unique for its owner, and the digest of the request it came with."""
 
     key: str
@@ -63,7 +64,7 @@ class IdempotencyMismatch(Exception):
     """The idempotency key came before with another request."""
 
 
-class Message(NamedTuple):
+class Message(msgspec.Struct, frozen=True):
     """What is to be published to all of `addresses`, at least one.
 
     `stored` False: on the channels only, and with `online` acknowledged by the devices that are
@@ -84,25 +85,25 @@ class Message(NamedTuple):
     trace: str | None = None
 
 
-class PublishedItem(msgspec.Struct, omit_defaults=True):
+class PublishedItem(msgspec.Struct, array_like=True):
     """A message for the streams of one server, as publish.lua gets it, which reads no bytes.
 
-    `streams`: each, and the key that must be there ("" for none). `idem`: the whole key of the
-    idempotency key's record.
+    `waited_us` is set when it is sent. `streams`: each, and the key that must be there ("" for
+    none). `idem`: the whole key of the idempotency key's record.
     """
 
+    waited_us: int
     id: str
     body: str
     ttl_seconds: int
-    stored: bool
     field: str
     streams: list[str]
-    to: str | None = None
-    collapse: str | None = None
-    trace: str | None = None
-    idem: str | None = None
-    digest: str | None = None
-    waited_us: int = -1  # not left out: it is set when it is sent
+    stored: bool
+    to: str | None
+    collapse: str | None
+    trace: str | None
+    idem: str | None
+    digest: str | None
 
 
 class Retention(msgspec.Struct, frozen=True):
@@ -150,9 +151,11 @@ class Publisher:
         for place, message in enumerate(messages):
             self._ask(message, place, answers)
         parts_of = await answers.all_there
+        if len(self._shards) == 1:
+            return [outcome for (outcome,) in parts_of]
         outcomes = [_merged(message, parts_of[n]) for n, message in enumerate(messages)]
         for place, message in enumerate(messages):
-            if message.once is not None and len(self._shards) > 1:
+            if message.once is not None:
                 outcomes[place] = await self._released(message.once, outcomes[place])
         return outcomes
 
@@ -175,12 +178,13 @@ class Publisher:
     ) -> None:
         server, once, stored = self._shards[number], message.once, message.stored
         item = PublishedItem(
+            0,
             message.id,
             message.content.decode(),
             message.ttl_seconds,
-            stored,
             keyspace.ENTRY_ONLINE if message.online else keyspace.ENTRY_MESSAGE,
-            [text for address in addresses for text in address],
+            [text for each in addresses for text in (each.stream, each.guard)],
+            stored,
             message.to or None,
             message.collapse if stored else None,
             message.trace,
@@ -282,10 +286,10 @@ def _outcome_of(
         return IdempotencyMismatch()
     if len(reply) != 3 + len(addresses):
         return ValueError(f"{len(reply) - 3} streams were answered for, not {len(addresses)}")
-    outcomes = [
-        StreamOutcome(address.stream, connectors >= 0, max(connectors, 0))
-        for address, connectors in zip(addresses, map(int, reply[3:]), strict=True)
-    ]
+    outcomes = []
+    for place, address in enumerate(addresses, 3):
+        connectors = int(reply[place])
+        outcomes.append(StreamOutcome(address.stream, connectors >= 0, max(connectors, 0)))
     return Published(int(reply[0]), int(reply[1]), reply[2].decode(), outcomes)
 
 
@@ -301,5 +305,5 @@ def _merged(message: Message, parts: list[Published | Exception]) -> Published |
         for outcome in part.outcomes:
             before = found.get(outcome.stream, outcome)
             connectors = max(before.connectors, outcome.connectors)
-            found[outcome.stream] = outcome._replace(connectors=connectors)
-    return first._replace(outcomes=[found[address.stream] for address in message.addresses])
+            found[outcome.stream] = structs.replace(outcome, connectors=connectors)
+    return structs.replace(first, outcomes=[found[each.stream] for each in message.addresses])

@@ -115,7 +115,11 @@ class _WantedRead(NamedTuple):
 
 
 class JoinedReads:
-    """A `LogReader` for many. What there was no room for in a call goes first in the next one."""
+    """A `LogReader` for many. What there was no room for in an answer goes first in the next call.
+
+    That, and calls beside each other, is why these are no `JoinedCalls`: a page may have 256 KiB,
+    and which of the pages that were wanted are in the answer is known only then.
+    """
 
     def __init__(self, server: RedisClient, reader: LogReader) -> None:
         self._reader = reader

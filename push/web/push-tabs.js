@@ -112,7 +112,8 @@ export class Store {
 
 /**
  * Tell what happens to the page: `seen(hidden)` at the beginning, when it is hidden or shown, and when the network is
- * back; `left` and `back` around the back/forward cache. Returns what ends it. Without a page it does nothing.
+ * back; `left` and `back` around the back/forward cache, and when the page is frozen. Returns what ends it. Without a
+ * page it does nothing.
  * @param {{seen(hidden: boolean): void, left(): void, back(): void}} tell
  */
 export function listenToPage({ seen, left, back }) {
@@ -122,9 +123,11 @@ export function listenToPage({ seen, left, back }) {
   /** @type {[EventTarget | undefined, string, () => void][]} */
   const events = [
     [page, "visibilitychange", look],
-    [page, "resume", look],
     [globalThis, "online", look],
-    // With an open connection or lock the page could not be kept for the way back to it.
+    // With an open connection or lock the page could not be kept for the way back to it. A frozen one reads nothing of
+    // its connection, though it may still answer other tabs.
+    [page, "freeze", left],
+    [page, "resume", back],
     [globalThis, "pagehide", left],
     [globalThis, "pageshow", back],
   ];

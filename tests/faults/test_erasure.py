@@ -72,7 +72,6 @@ def test_an_erasure_whose_daemon_is_killed_is_finished_by_others(
     system.wait(
         lambda: keys_of(system, "push:erasing") == b"*0\r\n" * servers,
         "it is finished",
-        deadline_seconds=60,
     )
     for key in ("push:errands", "push:chat-errands", "push:dismissed"):
         system.wait(lambda key=key: keys_of(system, key) == b"*0\r\n" * servers, f"no {key}")

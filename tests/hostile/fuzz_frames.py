@@ -37,7 +37,7 @@ from push.wire.frames import Frame, FrameDecoder
 from push.wire.signals import Signal
 from tests.hostile.conversations import Message, mutated, over_tcp, over_ws, right, segments
 from tests.hostile.judging import NotByTheContract, judge, judge_close
-from tests.waiting import wait_for
+from tests.waiting import DEADLINE_SECONDS, wait_for
 
 DEVICES = 8
 LOOK_EVERY = 50  # conversations
@@ -78,7 +78,7 @@ class Fuzzer:
         write = over_ws if self._carrier == "ws" else over_tcp
         steps = [segments(random, write(random, each, spoil=spoil)) for each in in_steps(messages)]
         end = random.choice(["wait", "wait", "half", "reset"]) if spoil else "wait"
-        frames, close_code = self._talk(steps, end, ANSWER_SECONDS if spoil else 30)
+        frames, close_code = self._talk(steps, end, ANSWER_SECONDS if spoil else DEADLINE_SECONDS)
         self.said.update(label(frame) for frame in frames)
         try:
             judge(frames)
@@ -101,7 +101,7 @@ class Fuzzer:
     ) -> tuple[list[Frame], int | None]:
         ws = self._carrier == "ws"
         address = self._running.ws_address if ws else self._running.tcp_address
-        with socket.create_connection(address, 30) as connection:
+        with socket.create_connection(address, DEADLINE_SECONDS) as connection:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             received = b""
             if ws:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from msgspec import structs
 from twisted.internet.defer import DeferredList, ensureDeferred
 from txredisapi import ResponseError
 
@@ -111,7 +112,7 @@ async def test_a_message_that_fails_harms_no_other(
             a_message(1),
             a_message(2, "topic:broken"),
             a_message(3, "dev:nobody", guard="device:nobody"),
-            a_message(4, once=once._replace(digest="another")),
+            a_message(4, once=structs.replace(once, digest="another")),
             a_message(5, once=once),
             a_message(6),
         ]

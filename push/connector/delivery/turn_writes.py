@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from push.connector.sessions.device_session import Connection
 from push.connector.transport.connection import write_to_all
@@ -28,24 +28,26 @@ class TurnWrites:
                 waiting[connection] = parts = (*parts, data)
                 if sum(map(len, parts)) > PART_BYTES:  # not too much at once
                     del waiting[connection]
-                    _write([connection], parts)
+                    _write({connection: parts})
 
     def write(self) -> None:
         """The turn ends."""
         waiting, self._waiting = self._waiting, {}
-        alike: list[Connection] = []
-        last: _Parts = ()
-        for connection, parts in waiting.items():
-            if parts is not last:
-                _write(alike, last)
-                alike, last = [], parts
-            alike.append(connection)
-        _write(alike, last)
+        _write(waiting)
 
 
-def _write(connections: list[Connection], parts: _Parts) -> None:
-    """The same `parts` to all who may still be written to."""
+def _write(waiting: Mapping[Connection, _Parts]) -> None:
+    """To those that may still be written to; the same parts to many at once."""
     closing = State.CLOSING
-    ready = [each for each in connections if each.protocol.state is not closing]
-    if ready:
-        write_to_all(ready, parts[0] if len(parts) == 1 else b"".join(parts))
+    alike: list[Connection] = []
+    last: _Parts = ()
+    for connection, parts in waiting.items():
+        if connection.protocol.state is closing:
+            continue
+        if parts is not last and alike:
+            write_to_all(alike, b"".join(last))
+            alike = []
+        last = parts
+        alike.append(connection)
+    if alike:
+        write_to_all(alike, b"".join(last))

@@ -128,7 +128,7 @@ class RecordLayer:
         return b"".join(parts), True
 
     def all_was_read(self) -> None:
-        """Give the buffer of what comes back, unless OpenSSL has more to read in it."""
+        """Free the buffer of what comes, unless OpenSSL has more to read in it."""
         if lib.BIO_get_mem_data(self._incoming, ffi.new("char **")) > 0:
             return
         self._incoming = self._connection._into_ssl = lib.BIO_new(lib.BIO_s_mem())

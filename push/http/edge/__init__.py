@@ -1,1 +1,2 @@
-"""What the edge does beside routing: answers that go on, and the audit trail."""
+"""What the edge (`Edge`, in `push.http.framework.middleware`) needs beside routing: all connections
+together, a first look at what they send, answers that go on, and the audit trail."""

@@ -24,12 +24,13 @@ end
 
 -- The record of a message for `streams`; `to` says whom it is for. Kept a day longer than the message. Where
 -- a part of it came from another server (resharding), streams that are written now have an offset of their
--- own in it. `trace`: the traceparent of its publishing, nil for none.
-local function begin_record(id, to, offset, ttl, streams, trace)
+-- own in it. `trace`: the traceparent of its publishing, nil for none. `is_new`: its id is, so no part of it can
+-- have come.
+local function begin_record(id, to, offset, ttl, streams, trace, is_new)
   local at_ms, key = math.floor(now / 1000), message_key(id)
   local now_ms, expires_ms = str(at_ms), str(at_ms + ttl * 1000)
   local lines = { LEDGER_TIME, now_ms, LEDGER_EXPIRES, expires_ms, LEDGER_OFFSET, str(offset), LEDGER_TO, to }
-  if redis.call('HEXISTS', key, LEDGER_OFFSET) == 1 then
+  if not is_new and redis.call('HEXISTS', key, LEDGER_OFFSET) == 1 then
     lines = {}
     for _, stream in ipairs(streams) do
       lines[#lines + 1] = LEDGER_OFFSET_IN .. stream

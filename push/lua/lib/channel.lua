@@ -9,6 +9,8 @@ local function channel_of(stream) return channels .. 'live:' .. stream end
 local function announce(channel, previous, offset, ttl_seconds, id, field, body, removes, trace)
   local ts_ms = math.floor(now / 1000)
   local expires_ms = str(ts_ms + ttl_seconds * 1000)
-  local head = table.concat({ previous, str(offset), str(ts_ms), expires_ms, field, id, removes, trace }, ' ')
-  return redis.call('PUBLISH', channel, head .. '\n' .. body)
+  local times = str(offset) .. ' ' .. str(ts_ms) .. ' ' .. expires_ms
+  if trace then removes = removes .. ' ' .. trace end
+  local line = previous .. ' ' .. times .. ' ' .. field .. ' ' .. id .. ' ' .. removes .. '\n' .. body
+  return redis.call('PUBLISH', channel, line)
 end

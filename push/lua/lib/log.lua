@@ -8,11 +8,15 @@ local function collapse_key(stream) return prefix .. 'collapse:' .. stream end
 
 local function lost_key(stream) return prefix .. 'lost:' .. stream end
 
--- Nothing waits in a log any more: nothing of it stays. Returns whether that is so.
-local function delete_if_empty(stream)
-  local log = log_key(stream)
-  if redis.call('XLEN', log) > 0 then return false end
-  redis.call('DEL', log, collapse_key(stream))
+-- Nothing waits in a log any more: nothing of it stays.
+local function delete_log(stream)
+  redis.call('DEL', log_key(stream), collapse_key(stream))
   redis.call('ZREM', EXPIRY_KEY, stream)
+end
+
+-- If nothing waits in a log, nothing of it stays. Returns whether that is so.
+local function delete_if_empty(stream)
+  if redis.call('XLEN', log_key(stream)) > 0 then return false end
+  delete_log(stream)
   return true
 end

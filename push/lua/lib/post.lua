@@ -36,12 +36,11 @@ local function post(stream, channel, offset, ttl, id, field, body, keep, collaps
   if collapse then removes = replace(stream, collapse, offset) end
   local previous = append(stream, offset, ttl, id, field, body, collapse)
   if previous ~= '0' then
-    local dropped
+    local max, code = keep.max_shared, DROPPED_RETENTION
     if string.sub(stream, 1, 4) == 'dev:' then
-      dropped = trim_to(stream, keep.max_backlog, DROPPED_BACKLOG)
-    else
-      dropped = trim_to(stream, keep.max_shared, DROPPED_RETENTION)
+      max, code = keep.max_backlog, DROPPED_BACKLOG
     end
+    local dropped = trim_to(stream, max, code)
     if dropped then removes = '-' .. dropped end
   end
   return announce(channel, previous, offset, ttl, id, field, body, removes, keep.trace)

@@ -144,17 +144,15 @@ end
 
 -- Where a device of this session was in a stream, and where it is after `item`.
 local function places_of(kept, item)
-  local was = { cursor = tonumber(kept[2]), began = tonumber(kept[4] or '0') }
-  was.position = math.max(tonumber(kept[3] or '0'), was.cursor)
-  local cursor = { offset = math.max(item[3], was.cursor), own = item[3] }
-  cursor.text = str(cursor.offset)
-  cursor.position = math.max(item[4], cursor.offset, was.position)
-  return was, cursor
+  local before, own = tonumber(kept[2]), item[3]
+  local position, offset = math.max(tonumber(kept[3] or '0'), before), math.max(own, before)
+  local was = { cursor = before, position = position, began = tonumber(kept[4] or '0') }
+  return was, { offset = offset, own = own, position = math.max(item[4], offset, position) }
 end
 
 -- The record says where the device is now.
 local function store_cursor(record, fields, kept, was, cursor)
-  if cursor.offset > was.cursor then redis.call('HSET', record, fields[2], cursor.text) end
+  if cursor.offset > was.cursor then redis.call('HSET', record, fields[2], str(cursor.offset)) end
   if cursor.position > cursor.offset then
     if cursor.position > was.position then redis.call('HSET', record, fields[3], str(cursor.position)) end
   elseif kept[3] then
@@ -170,12 +168,8 @@ for _, item in ipairs(moves) do
   local fields = { DEVICE_SESSION, DEVICE_CURSOR .. name, DEVICE_POSITION .. name }
   if #item[8] > 0 then fields[4] = DEVICE_START .. name end
   local first_offset = tonumber(messages[2 * item[5] - 1] or '0')
-  -- Those before, that were in the same places: they are counted together.
+  -- `alike`: so many before were in the same places; they are counted together.
   local alike, was, cursor, before
-  local function count_alike()
-    if alike then count_passed(stream, nil, was, cursor, item[5], item[6], item[7], alike) end
-    alike = nil
-  end
   for i = 1, #holders, 2 do
     local token, session = holders[i], holders[i + 1]
     local record = device_key(token)
@@ -195,7 +189,7 @@ for _, item in ipairs(moves) do
       alike = alike + 1
       store_cursor(record, fields, kept, was, cursor)
     else
-      count_alike()
+      if alike then count_passed(stream, nil, was, cursor, item[5], item[6], item[7], alike) end
       before = kept
       was, cursor = places_of(kept, item)
       if listed then
@@ -210,7 +204,7 @@ for _, item in ipairs(moves) do
     end
     if #item[8] > 0 then count_late(name, token, item[8], is_holder, follows and places_of(kept, item)) end
   end
-  count_alike()
+  if alike then count_passed(stream, nil, was, cursor, item[5], item[6], item[7], alike) end
 end
 
 for id, count in pairs(written) do

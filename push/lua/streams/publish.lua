@@ -7,40 +7,40 @@
 -- {'late'} for a message whose caller has given up; {'failed', why} for one that harms no other.
 -- uses: channel, post, addressing
 local FIRST_MESSAGE = 3
-local max_backlog, max_shared = tonumber(ARGV[1]), tonumber(ARGV[2])
+-- For all messages of the call, see `post`.
+local keep = { max_backlog = tonumber(ARGV[1]), max_shared = tonumber(ARGV[2]) }
 
 -- The list of servers was changed since this key came: some of its streams may have been written then,
--- as the id that the key had.
-local function take_id_of_before(item, id)
-  local first, last = string.find(item.body, item.id, 1, true)
-  if first then item.body = string.sub(item.body, 1, first - 1) .. id .. string.sub(item.body, last + 1) end
-  item.id = id
+-- as the id `before` that the key had. Returns the body with that id.
+local function with_id(body, id, before)
+  local first, last = string.find(body, id, 1, true)
+  return first and string.sub(body, 1, first - 1) .. before .. string.sub(body, last + 1) or body
 end
 
 -- `to_come`: how many messages of the call are behind it.
-local function publish(message, to_come)
-  local item = cmsgpack.unpack(message)
-  if now > deadline - item.waited_us then return { 'late' } end
+local function publish(item, to_come)
+  local waited_us, id, body, ttl, field, streams, stored, to, collapse, trace, idem, digest =
+    unpack(cmsgpack.unpack(item), 1, 12)
+  if now > deadline - waited_us then return { 'late' } end
   local moved = false
-  if item.idem then
-    local kept = redis.call('HMGET', item.idem, 'digest', 'reply', 'id')
-    if kept[1] and kept[1] ~= item.digest then return { 'mismatch' } end
+  if idem then
+    local kept = redis.call('HMGET', idem, 'digest', 'reply', 'id')
+    if kept[1] and kept[1] ~= digest then return { 'mismatch' } end
     if kept[2] then return cmsgpack.unpack(kept[2]) end
     if kept[1] then
       moved = true
-      take_id_of_before(item, kept[3])
+      id, body = kept[3], with_id(body, id, kept[3])
     end
   end
 
-  item.max_backlog, item.max_shared = max_backlog, max_shared
-  local id, ttl = item.id, item.ttl_seconds
-  local offset = item.stored and next_offset(to_come) or 0
+  keep.trace = trace
+  local offset = stored and next_offset(to_come) or 0
   local reply = { str(now), str(offset), id }
   local addressed, known = {}, false
 
-  for i = 1, #item.streams, 2 do
-    local stream, guard = item.streams[i], item.streams[i + 1]
-    local before = moved and redis.call('HGET', item.idem, 's:' .. stream)
+  for i = 1, #streams, 2 do
+    local stream, guard = streams[i], streams[i + 1]
+    local before = moved and redis.call('HGET', idem, 's:' .. stream)
     if before then
       reply[#reply + 1] = tonumber(before)
       known = known or before ~= '-1'
@@ -49,16 +49,15 @@ local function publish(message, to_come)
     else
       addressed[#addressed + 1] = stream
       local channel = channel_of(stream)
-      reply[#reply + 1] = item.stored
-          and post(stream, channel, offset, ttl, id, item.field, item.body, item, item.collapse)
-        or announce(channel, '0', offset, ttl, id, item.field, item.body, '0', item.trace)
+      reply[#reply + 1] = stored and post(stream, channel, offset, ttl, id, field, body, keep, collapse)
+        or announce(channel, '0', offset, ttl, id, field, body, '0', trace)
     end
   end
 
-  if item.to and #addressed > 0 then begin_record(id, item.to, offset, ttl, addressed, item.trace) end
-  if item.idem and (known or #addressed > 0) then
-    redis.call('HSET', item.idem, 'digest', item.digest, 'reply', cmsgpack.pack(reply))
-    redis.call('EXPIRE', item.idem, DAY_SECONDS)
+  if to and #addressed > 0 then begin_record(id, to, offset, ttl, addressed, trace, not idem) end
+  if idem and (known or #addressed > 0) then
+    redis.call('HSET', idem, 'digest', digest, 'reply', cmsgpack.pack(reply))
+    redis.call('EXPIRE', idem, DAY_SECONDS)
   end
   return reply
 end

@@ -22,6 +22,7 @@ from push.connector.limits.read_queue import PausedReading, ReadQueue
 from push.connector.limits.session_rates import Rates
 from push.connector.transport.records import (
     HEADER_BYTES,
+    KEPT_BYTES,
     MAX_PLAIN_BYTES,
     MAX_SEALED_BYTES,
     WholeRecords,
@@ -68,9 +69,14 @@ class Server(Protocol):
     is_read = True
     is_newcomer = has_unread_answers = has_many_requests = False
 
-    def __init__(self) -> None:
+    def __init__(self, greeting: bytes) -> None:
+        self._greeting = greeting
         self.chunks: list[bytes] = []
         self.is_secured = self.is_lost = False
+
+    def connectionMade(self) -> None:
+        if self._greeting:
+            self.transport.write(self._greeting)  # type: ignore[union-attr]
 
     @property
     def received(self) -> bytes:
@@ -121,9 +127,10 @@ class Client(Protocol):
                 self.is_secured = True
             while data := self._tls.read(2**16):
                 self.received += data
+            self.told = "goodbye"
         except ssl.SSLWantReadError:
             pass
-        except ssl.SSLError as error:  # the end, or an alert
+        except ssl.SSLError as error:  # an alert
             self.told = str(error)
 
     def say_goodbye(self) -> None:
@@ -159,13 +166,14 @@ class Listening:
         from twisted.internet import reactor
 
         self.made: list[Server] = []
+        self.greeting = b""  # what the next server writes before its handshake
         listening, made = self, self.made
 
         class Servers(Factory):
             noisy = False
 
             def buildProtocol(self, addr: Any) -> Server:
-                listening.made.append(Server())
+                listening.made.append(Server(listening.greeting))
                 return made[-1]
 
         clock: Any = reactor
@@ -273,23 +281,121 @@ async def test_what_is_sent_leaves_at_once(pair: Pair, wait_until: WaitUntil) ->
     await wait_until(lambda: client.received == b"at once")
 
 
+def is_waiting(tls: Any) -> bool:
+    """Whether the TCP transport has something that the socket did not take."""
+    return bool(tls.transport.dataBuffer or tls.transport._tempDataBuffer)
+
+
+def send_until_it_waits(tls: Any, client: Client) -> list[bytes]:
+    """What was said to a client that reads nothing."""
+    client.transport.pauseProducing()
+    said = []
+    while not is_waiting(tls):
+        said.append(b"%06d" % len(said) * 1000)
+        assert tls.records.send(said[-1]) == len(said[-1])
+    return said
+
+
 @pytest_twisted.ensureDeferred
 async def test_what_the_socket_does_not_take_comes_later_and_in_order(
     pair: Pair, wait_until: WaitUntil
 ) -> None:
     server, client = pair
     tls: Any = server.transport
-    client.transport.pauseProducing()
-    said = []
-    while not (tls.transport.dataBuffer or tls.transport._tempDataBuffer):
-        said.append(b"%06d" % len(said) * 1000)
-        assert tls.records.send(said[-1]) == len(said[-1])
+    said = send_until_it_waits(tls, client)
     for sent in (tls.records.send, tls.write, tls.records.send):
         said.append(b"%06d" % len(said) * 4000)  # more than a record
         sent(said[-1])
     client.transport.resumeProducing()
     await wait_until(lambda: len(client.received) == sum(map(len, said)))
     assert client.received == b"".join(said)
+    # And then what is sent leaves at once again.
+    tls.records.send(b"at once")
+    assert not is_waiting(tls)
+    await wait_until(lambda: client.received.endswith(b"at once"))
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_end_comes_behind_what_waits(pair: Pair, wait_until: WaitUntil) -> None:
+    server, client = pair
+    tls: Any = server.transport
+    said = send_until_it_waits(tls, client)
+    tls.loseConnection()
+    tls.records.send(b"too late")
+    client.transport.resumeProducing()
+    await wait_until(lambda: client.told)
+    assert client.received == b"".join(said)
+    assert client.told == "goodbye"
+    client.say_goodbye()
+    client.send_all(client.sealed())
+    await wait_until(lambda: server.is_lost and client.is_lost)
+
+
+@pytest_twisted.ensureDeferred
+async def test_an_alert_comes_behind_what_waits(pair: Pair, wait_until: WaitUntil) -> None:
+    server, client = pair
+    tls: Any = server.transport
+    sealed = client.seal(b"bad")
+    said = send_until_it_waits(tls, client)
+    client.send_all(sealed[:-1] + bytes((sealed[-1] ^ 1,)))
+    await wait_until(lambda: tls._lostTLSConnection)
+    client.transport.resumeProducing()
+    await wait_until(lambda: server.is_lost and client.is_lost)
+    assert client.received == b"".join(said)
+    assert "alert" in client.told.lower()
+
+
+@pytest_twisted.ensureDeferred
+async def test_to_end_at_once_leaves_what_waits(pair: Pair, wait_until: WaitUntil) -> None:
+    server, client = pair
+    tls: Any = server.transport
+    sealed = client.seal(b"not read any more")
+    send_until_it_waits(tls, client)
+    tls.abortConnection()
+    tls.dataReceived(sealed)
+    client.transport.resumeProducing()
+    await wait_until(lambda: server.is_lost and client.is_lost)
+    assert server.received == b""
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_written_before_the_handshake_comes_after_it(
+    listening: Listening, version: ssl.TLSVersion, wait_until: WaitUntil
+) -> None:
+    from twisted.internet import reactor
+
+    listening.greeting = b"welcome"
+    client = Client(version)
+    await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", listening.number), client)
+    await wait_until(lambda: client.received == b"welcome")
+    (server,) = listening.made
+    client.send_all(client.seal(b"an answer"))
+    await wait_until(lambda: server.received == b"an answer")
+    client.transport.abortConnection()
+    await wait_until(lambda: client.is_lost)
+
+
+@pytest_twisted.ensureDeferred
+async def test_large_buffers_are_given_back_and_nothing_is_lost_by_it(
+    pair: Pair, wait_until: WaitUntil
+) -> None:
+    """Those of OpenSSL, which never shrink: what came before, behind and together is complete."""
+    server, client = pair
+    tls: Any = server.transport
+    connection = tls._tlsConnection
+    sizes = (10, KEPT_BYTES + 1, 10, MAX_PLAIN_BYTES, MAX_PLAIN_BYTES + 1, 10, 70_000, 10)
+    for number, size in enumerate(sizes):
+        is_large = size > KEPT_BYTES
+        was, said = connection._from_ssl, bytes((number,)) * size
+        before = len(client.received)
+        tls.records.send(said)
+        assert (connection._from_ssl != was) is is_large
+        await wait_until(lambda: len(client.received) == before + size)  # noqa: B023, waited for at once
+        assert client.received[before:] == said
+        was, before = connection._into_ssl, len(server.received)
+        tls.dataReceived(client.seal(said) + client.seal(b"and more"))
+        assert (connection._into_ssl != was) is is_large
+        assert server.received[before:] == said + b"and more"
 
 
 @pytest_twisted.ensureDeferred

@@ -153,6 +153,40 @@ test("a tab that slept while more came than is kept is told so", async () => {
   assert.deepEqual(messages.slice(2).map(({ data }) => data), Array.from({ length: 200 }, (_, n) => n + 50));
 });
 
+/** What the browser tells a page before it freezes it, and after. (Pages of these tests are never hidden, so none is.) */
+const lifecycle = (page, name) => page.evaluate((type) => document.dispatchEvent(new Event(type)), name);
+
+test("a leader that the browser freezes gives the lead to another at once, and reads what it missed when it wakes up", async () => {
+  const { token, pages } = await tabs(2);
+  const [frozen, other] = pages;
+  await push({ token }, "before");
+  for (const page of pages) await isThere(page, "before");
+  await lifecycle(frozen, "freeze");
+  await leads(other);
+  await push({ token }, "meanwhile");
+  await isThere(other, "meanwhile");
+  await until(async () => (await api("GET", `/v1/devices/${token}`)).backlog === 0);
+  assert.deepEqual(await datas(frozen), ["before"]);
+  await lifecycle(frozen, "resume");
+  await isThere(frozen, "meanwhile");
+  await push({ token }, "after");
+  for (const page of pages) {
+    await isThere(page, "after");
+    assert.deepEqual(await datas(page), ["before", "meanwhile", "after"]);
+  }
+  assert.equal((await sessionsOf(token)).length, 1);
+});
+
+test("a page that is alone says bye when it is frozen, and connects again when it wakes up", async () => {
+  const { token, pages } = await tabs(1);
+  await lifecycle(pages[0], "freeze");
+  await until(async () => (await sessionsOf(token)).length === 0);
+  await push({ token }, "meanwhile");
+  await lifecycle(pages[0], "resume");
+  await isThere(pages[0], "meanwhile");
+  await connected(pages[0]);
+});
+
 test("a leader that does not answer loses the lead, and takes its place among the others afterwards", async () => {
   const { token, pages } = await tabs(2);
   // Until the other wakes it: a page that is busy still sees cookies.
