@@ -1,7 +1,7 @@
 /** What an operator does: signing in, finding out, ending, banning, sending. Each against the real server. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { APP_KEY, KEY, NAMES as N, api, button, newDevice, open, row, serious, settled, shows, signInPage, signedIn, signedInAlone, text, unique, until } from "./console.mjs";
+import { APP_KEY, KEY, NAMES as N, api, button, isAt, newDevice, open, row, serious, settled, shows, signInPage, signedIn, signedInAlone, text, unique, until } from "./console.mjs";
 
 const storage = (page) => page.evaluate(() => [JSON.stringify(localStorage), JSON.stringify(sessionStorage)]);
 const dialog = "dialog[open]";
@@ -86,7 +86,7 @@ test("why did it not arrive?", async (t) => {
   await page.getByLabel("User", { exact: true }).fill("anna");
   await button(page, "Find out").click();
   await page.locator(".answers li").nth(1).waitFor();
-  await page.waitForURL((url) => url.hash === `#/messages/${N.offline}?user=anna`);
+  await isAt(page, `#/messages/${N.offline}?user=anna`);
 });
 
 test("a ban ends a session, is listed and lifted; the dialog names its target and can be left", async (t) => {
@@ -204,7 +204,7 @@ test("an endpoint of the configuration is tested and replayed, and its attempts 
   const { id } = webhooks.find(({ source }) => source === "config");
   const page = await signedIn(t, "webhooks");
   await page.locator("tbody").getByRole("link").first().click();
-  await page.waitForURL((url) => url.hash.endsWith(id));
+  await isAt(page, id);
   await shows(page, ".note", "changes there");
   for (const act of ["Change…", "Disable", "Delete…"]) assert.equal(await button(page, act).count(), 0);
   await button(page, "Send a test").click();
