@@ -16,8 +16,8 @@ from benchmarks.machine import rss_bytes
 from benchmarks.results import OURS
 from tests.ports import free_port
 
-START_SECONDS = 30
-STOP_SECONDS = 30
+START_SECONDS = 120
+STOP_SECONDS = 120
 PASSWORD = "k" * 40  # of peers: every server checks a credential
 
 __all__ = ["OURS", "PASSWORD", "Certificate", "Paths", "Server", "free_port"]

@@ -65,7 +65,7 @@ class Reload:
         )
         for problem in problems:
             log.error(
-                "SIGHUP: {problem}. The earlier settings stay in effect.",
+                "SIGHUP: {problem}. What was to be replaced stays in effect.",
                 problem=problem,
                 event="reload.problem",
             )

@@ -198,7 +198,7 @@ export interface PushClientOptions {
    * group of tabs instead of the identity. Without Web Locks (pages that are not secure, Node) there is one connection
    * for each client. */
   shared?: boolean | string;
-  /** Listen to the page: visible, hidden, shown, online (default). */
+  /** Listen to the page: hidden, shown, left, frozen, online (default). */
   listen?: boolean;
   /** Where cursors of users without a device, and pairs without `onCredentials`, are kept; `localStorage` where
    * there is one. null: in memory only. */

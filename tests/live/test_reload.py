@@ -235,7 +235,7 @@ def test_a_reload_makes_no_certificate(missing: tuple[str, ...], start: Start) -
     lines = [line for line in daemon.reload().splitlines() if "#error]" in line]
     assert len(lines) == 1, lines
     assert str(folder / missing[0]) in lines[0]
-    assert "The earlier settings stay in effect" in lines[0]
+    assert "What was to be replaced stays in effect" in lines[0]
     assert not any((folder / name).exists() for name in missing)
     assert TlsSession(tls_port(daemon)).serial == serial
     assert "Traceback" not in daemon.log_text()
