@@ -133,17 +133,19 @@ def tls_key_updates(attacker: Attacker) -> None:
     address = f"127.0.0.1:{attacker.target.tls}"
     command = ["openssl", "s_client", "-tls1_3", "-connect", address]
     silent = subprocess.DEVNULL
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=silent, stderr=silent) as client:
-        assert client.stdin is not None
-        try:
-            while client.poll() is None:
-                client.stdin.write(b"K\n")
-                client.stdin.flush()
-                time.sleep(KEY_UPDATE_SECONDS)
-        except OSError as error:
-            raise Gone(type(error).__name__) from None
-        finally:
-            client.kill()
+    client = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=silent, stderr=silent, bufsize=0
+    )
+    assert client.stdin is not None
+    try:
+        while client.poll() is None:
+            client.stdin.write(b"K\n")
+            time.sleep(KEY_UPDATE_SECONDS)
+    except OSError as error:
+        raise Gone(type(error).__name__) from None
+    finally:
+        client.kill()
+        client.wait()
 
 
 @flood("tls-garbage", "a ClientHello whose rest is noise", "tls")

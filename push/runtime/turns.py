@@ -93,8 +93,9 @@ class Turns:
     machine others would wait for strangers longer.)
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, strangers_share: float = STRANGERS_SHARE) -> None:
         self._clock = clock
+        self._strangers_share = strangers_share
         self._lanes: dict[tuple[bool, str], Lane] = {}
         self._known, self._strangers = _Fair(), _Fair()
         self._known_left = KNOWN_SECONDS
@@ -190,7 +191,7 @@ class Turns:
         else:
             # What was used has passed already: it is paid by as much time again.
             paid_at = max(self._paid_at, now - seconds - STRANGERS_WINDOW_SECONDS)
-            self._paid_at = min(paid_at + seconds / STRANGERS_SHARE, now + MAX_DEBT_SECONDS)
+            self._paid_at = min(paid_at + seconds / self._strangers_share, now + MAX_DEBT_SECONDS)
 
     def _begin_turn(self) -> None:
         self._known_left = KNOWN_SECONDS

@@ -51,9 +51,14 @@ class Crowd:
     def size(self) -> int:
         return len(self._clients)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether one more would take the place of another."""
+        return len(self._clients) >= self._max_connections
+
     def has_room(self) -> bool:
         """Whether one more may come. It takes the place of one that waits, if there is no other."""
-        if len(self._clients) < self._max_connections:
+        if not self.is_full:
             return True
         self._refusals[CONNECTIONS] += 1
         for client in (*self._strangers, *self._known):

@@ -16,10 +16,12 @@ from twisted.internet.main import CONNECTION_LOST
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
+from push.http.edge.crowd import Crowd
 from push.http.edge.crumbs import Crumbs
 from push.http.edge.first_look import FirstLook
 from push.http.edge.incoming import IncomingRequest
 from push.runtime.bounded_port import BoundedPort
+from push.runtime.ports import Clock
 from push.runtime.turns import Lane, Turns
 from push.wire.addresses import counted_ip, peer_ip
 
@@ -32,8 +34,10 @@ SMALL_READ_BYTES = 512
 SMALL_READS_AT_ONCE = 8
 MAX_BYTES_AT_ONCE = 4 * 1024  # of an answer that does not wait for the next turn
 ACCEPTS_AT_ONCE = 4
-# Work of strangers that waits: with more of it, connections wait to be accepted. Else they would be
-# ended for later ones before anybody had read them.
+# Of the time, beside what strangers have: who connects to show a key is not to wait for their work.
+ACCEPTING_SHARE = 0.3
+# Work of strangers that waits: with more of it, and all connections taken, new ones wait to be
+# accepted. Else they would be ended for later ones before anybody had read them.
 MAX_WAITING = 32
 _ACCEPTING = "accepting"  # no address
 # Who a request is from, by its key; "" for a stranger.
@@ -63,8 +67,10 @@ class Transport(Protocol):
 class HasTurns(Protocol):
     """A site. `first_look.owner(data)`: who seems to send it, "" for a stranger."""
 
+    clock: Clock
     turns: Turns
     first_look: FirstLook
+    crowd: Crowd
 
 
 class HttpTransport(tcp.Server):
@@ -213,14 +219,16 @@ class HttpPort(BoundedPort):
         super().__init__(port, factory, *more)
         site: HasTurns = getattr(factory, "wrappedFactory", factory)
         self.turns, self.first_look = site.turns, site.first_look
-        self._lane = site.turns.lane(_ACCEPTING, is_known=False)
+        self._crowd = site.crowd
+        self._accepting = Turns(site.clock, ACCEPTING_SHARE)
+        self._lane = self._accepting.lane(_ACCEPTING, is_known=False)
         self.crumbs = Crumbs(self.reactor)
 
     def accepts_now(self) -> int:
         return ACCEPTS_AT_ONCE
 
     def doRead(self) -> None:
-        if not self.turns.work(self._lane, self._accept):
+        if not self._accepting.work(self._lane, self._accept):
             self._is_waiting = True
             self.stopReading()
 
@@ -228,8 +236,8 @@ class HttpPort(BoundedPort):
         if self._is_waiting:
             if not self.connected or self.disconnecting:
                 return
-            if self.turns.strangers_waiting > MAX_WAITING:
-                self.turns.work(self._lane, self._accept, at_once=False)
+            if self._crowd.is_full and self.turns.strangers_waiting > MAX_WAITING:
+                self._accepting.work(self._lane, self._accept, at_once=False)
                 return
             self._is_waiting = False
             self.startReading()

@@ -105,14 +105,18 @@ async def test_what_waits_for_its_turn_is_read_whole_and_in_order(
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_connection_that_ends_while_it_waits_is_not_read(
+async def test_nothing_is_left_of_a_connection_that_ends_while_it_waits(
     served: Served, behind: Behind, wait_until: Callable[..., Any]
 ) -> None:
-    served.exhaust()
+    turns = served.site.turns
+    turns._paid_at = reactor.seconds() + 3600  # type: ignore[attr-defined]
     with socket.create_connection(("127.0.0.1", served.listener.port)) as client:
-        client.sendall(make_request("POST", "/v1/push", PUSH))
-        await wait_until(lambda: served.site.turns.waiting)
-    await wait_until(lambda: not served.site.turns.waiting and not served.site.crowd.size)
+        client.sendall(make_request("POST", "/v1/push", PUSH, key="app-key"))
+        await wait_until(lambda: turns.waiting)
+    turns._paid_at = 0.0
+    turns._rest.cancel()
+    turns._end_rest()
+    await wait_until(lambda: not turns.waiting and not served.site.crowd.size)
 
 
 def send_byte_by_byte(port: int, data: bytes) -> tuple[bytes, float]:
