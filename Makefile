@@ -48,9 +48,9 @@ demo: $(VENV)/installed
 # JOBS is how many processes share the tests out; they wait more than they compute. See tests/lanes.py.
 # Hundreds of processes are started: each would compile everything anew where bytecode is not kept.
 test quick: export PYTHONDONTWRITEBYTECODE :=
-test:
-	@$(MAKE) --no-print-directory -j 2 lint $(VENV)/compiled
+test: $(VENV)/development
 	@sh .ci/system-packages
+	@$(MAKE) --no-print-directory -j 2 lint $(VENV)/compiled
 	@sh .ci/web-tools
 	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
