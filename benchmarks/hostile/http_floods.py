@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections.abc import Sequence
 
 from benchmarks.hostile.attacker import Attacker, Run, flood, repeated
+from benchmarks.hostile.connections import Connection
 from benchmarks.hostile.web_floods import http_request, stream_request
 
 BODY_BYTES = 1 << 20
@@ -117,29 +119,27 @@ IN_BYTES = with_headers(b"a: %b\r\n" % (b"x" * 10_000))
 MANY = 60  # connections of an attacker
 
 
-@flood("http-bytes", "requests that come byte by byte, without pause", "http")
-def http_bytes(attacker: Attacker) -> None:
-    connection = attacker.dial("http")
-    while True:
-        for number in range(len(IN_BYTES)):
-            connection.send(IN_BYTES[number : number + 1])
-
-
-@flood("https-bytes", "requests over TLS that come byte by byte, each a record", "https")
-def https_bytes(attacker: Attacker) -> None:
-    connection = attacker.dial("https")
-    while True:
-        for number in range(len(IN_BYTES)):
-            connection.send(IN_BYTES[number : number + 1])
-
-
-@flood("http-bytes-many", "the same over sixty connections, a byte of each in turn", "http")
-def http_bytes_many(attacker: Attacker) -> None:
-    connections = [attacker.dial("http") for _ in range(MANY)]
+def send_in_bytes(connections: Sequence[Connection]) -> None:
+    """A byte over each in turn, without end."""
     while True:
         for number in range(len(IN_BYTES)):
             for connection in connections:
                 connection.send(IN_BYTES[number : number + 1])
+
+
+@flood("http-bytes", "requests that come byte by byte, without pause", "http")
+def http_bytes(attacker: Attacker) -> None:
+    send_in_bytes([attacker.dial("http")])
+
+
+@flood("https-bytes", "requests over TLS that come byte by byte, each a record", "https")
+def https_bytes(attacker: Attacker) -> None:
+    send_in_bytes([attacker.dial("https")])
+
+
+@flood("http-bytes-many", "the same over sixty connections, a byte of each in turn", "http")
+def http_bytes_many(attacker: Attacker) -> None:
+    send_in_bytes([attacker.dial("http") for _ in range(MANY)])
 
 
 @flood("http-garbage", "bytes that are not HTTP", "http")

@@ -216,7 +216,7 @@ def test_two_users_chat(world: World, start: Callable[..., Device], tmp_path: Pa
     ben.tell("drop")
     ben.next("accepted")
     while (came := ben.next("message"))["body"].get("kind") == "receipt":
-        pass  # for what Ben has read: it may have come while his device acknowledged nothing
+        pass  # for what Ben has read: it may have come while Ben's device acknowledged nothing
     assert came["value"] == "At eight."
     page = ben.ask(RequestName.MP, conversation="user:anna", after=1)
     assert [message["data"] for message in page["messages"]] == ["At eight."]

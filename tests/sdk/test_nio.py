@@ -437,48 +437,16 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     return process.returncode, out, err
 
 
-@pytest.mark.parametrize(
-    "wait",
-    [
-        "client.receive()",
-        "client.receive(timeout=1000)",
-        "list(client)",
-        "client.publish('PS', {}, timeout=None)",
-    ],
-)
-def test_ctrl_c_ends_a_wait(server: Server, wait: str) -> None:
-    process = program(
-        server,
-        f"""
-        try:
-            with client:
-                client.wait_connected()
-                say("waiting")
-                {wait}
-        except KeyboardInterrupt:
-            say("interrupted", client.state.name)
-        """,
-    )
-    peer = server.welcome()
-    assert line_of(process) == "waiting"
-    if "publish" in wait:
-        server.do(peer.take(Signal.PUBLISH))
-    process.send_signal(signal.SIGINT)
-    server.do(peer.gone())
-    assert ended(process) == (0, "interrupted CLOSED\n", "")
-
-
-@pytest.mark.parametrize("wait", ["client.receive()", "client.publish('PS', {}, timeout=None)"])
-def test_ctrl_c_that_comes_just_before_the_wait_ends_it(server: Server, wait: str) -> None:
-    """Python has then looked for signals, and no system call is there to be interrupted:
-    `interrupt_main` says that a signal came, and interrupts none."""
+def program_that_waits(server: Server, wait: str) -> tuple[subprocess.Popen[str], Peer]:
+    """A program in `wait`, and its connection. A line to it says that a Ctrl-C came, and interrupts
+    no system call."""
     process = program(
         server,
         f"""
         import _thread
         def interrupt():
-            sys.stdin.readline()
-            _thread.interrupt_main()
+            if os.read(0, 1):
+                _thread.interrupt_main()
         threading.Thread(target=interrupt, daemon=True).start()
         try:
             with client:
@@ -493,6 +461,30 @@ def test_ctrl_c_that_comes_just_before_the_wait_ends_it(server: Server, wait: st
     assert line_of(process) == "waiting"
     if "publish" in wait:
         server.do(peer.take(Signal.PUBLISH))
+    return process, peer
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [
+        "client.receive()",
+        "client.receive(timeout=1000)",
+        "list(client)",
+        "client.publish('PS', {}, timeout=None)",
+    ],
+)
+def test_ctrl_c_ends_a_wait(server: Server, wait: str) -> None:
+    process, peer = program_that_waits(server, wait)
+    process.send_signal(signal.SIGINT)
+    server.do(peer.gone())
+    assert ended(process) == (0, "interrupted CLOSED\n", "")
+
+
+@pytest.mark.parametrize("wait", ["client.receive()", "client.publish('PS', {}, timeout=None)"])
+def test_ctrl_c_that_comes_just_before_the_wait_ends_it(server: Server, wait: str) -> None:
+    """Python has then looked for signals, and no system call is there to be interrupted:
+    `interrupt_main` says that a signal came, and interrupts none."""
+    process, peer = program_that_waits(server, wait)
     assert process.stdin is not None
     process.stdin.write("\n")
     process.stdin.flush()

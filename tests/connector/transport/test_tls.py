@@ -76,7 +76,8 @@ class Server(Protocol):
 
     def connectionMade(self) -> None:
         if self._greeting:
-            self.transport.write(self._greeting)  # type: ignore[union-attr]
+            assert self.transport is not None
+            self.transport.write(self._greeting)
 
     @property
     def received(self) -> bytes:
