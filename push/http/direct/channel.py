@@ -48,8 +48,9 @@ class DirectChannel(LimitedChannel):
             return
         self._direct = request
         self._handlingRequest = True
+        lane = self.caller.of(request)
         crowd.works(self)
-        self.site.turns.work(self.caller.of(request), partial(self._answer_directly, request))
+        self.site.turns.work(lane, partial(self._answer_directly, request))
 
     def _plain_request_in(self, data: bytes) -> PlainRequest | None:
         """What `data` is, if nothing is left of what came before."""
