@@ -78,7 +78,7 @@ class ProtocolEvents:
             OnlineAcknowledged: self._acknowledged_online,
             HeartbeatRequested: self._answer_heartbeat,
             RedeliveryDue: self._redeliver,
-            PublishRequested: self._publish,
+            PublishRequested: self._gateway.requests.take,
             RegisterRequested: self._register,
             ConnectRequested: self._connect,
             RenewRequested: self._renew,
@@ -100,9 +100,6 @@ class ProtocolEvents:
     def _redeliver(self, connection: DeviceConnection, event: RedeliveryDue) -> None:
         device = session_on(connection)
         self._gateway.run(connection, self._redelivery.send(device, event.deliveries))
-
-    def _publish(self, connection: DeviceConnection, event: PublishRequested) -> None:
-        self._gateway.requests.take(session_on(connection), event)
 
     def _register(self, connection: DeviceConnection, event: RegisterRequested) -> None:
         self._gateway.run(connection, self._handshake.register(connection, event))
