@@ -152,7 +152,7 @@ class RequestDispatcher:
         events = device.protocol.answer(request.message_id, request.sub_signal, body)
         device.connection.flush()
         self._tell_settled(device)
-        self._port.handle(device.connection, events)
+        self._port.events.handle(device.connection, events)
         self._count(device, -_cost_bytes(request))
 
     async def ended_are_settled(self) -> None:

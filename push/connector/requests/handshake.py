@@ -307,7 +307,7 @@ class Handshake:
         body: ConnectRefused,
     ) -> None:
         events = device.protocol.refuse_connect(wanted.message_id, status, body)
-        self._port.handle(device.connection, events)
+        self._port.events.handle(device.connection, events)
 
     async def renew(self, device: DeviceSession, wanted: RenewRequested) -> None:
         session = device.protocol
