@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 
 from push.access.bans import Bans
 from push.connector.sessions.currency import Currency
-from push.connector.sessions.device_session import REQUEST_OVERHEAD_BYTES, Connection, DeviceSession
+from push.connector.sessions.device_session import REQUEST_OVERHEAD_BYTES, DeviceSession
 from push.connector.sessions.port import GatewayPort
 from push.redis.connection.errors import StoreUnavailable, as_request_error
 from push.runtime.tasks import Semaphore
@@ -90,10 +90,7 @@ class RequestDispatcher:
         # The sessions whose requests are being carried out; who waits until they are.
         self._running: dict[DeviceSession, list[Deferred[None]] | None] = {}
 
-    def take(self, connection: Connection, request: PublishRequested) -> None:
-        """A request of the session on `connection`: the next, or after those that wait."""
-        device = connection.device
-        assert device is not None, "requests come from sessions only"
+    def take(self, device: DeviceSession, request: PublishRequested) -> None:
         waiting = device.requests
         if self.waiting_bytes > MAX_WAITING_BYTES or not self._may_begin():
             device.protocol.answer(request.message_id, request.sub_signal, _NO_ROOM)
@@ -101,7 +98,7 @@ class RequestDispatcher:
             device.requests = deque([request])
             self._count(device, _cost_bytes(request))
             self._running[device] = None
-            self._port.run(connection, self._run(device))
+            self._port.run(device.connection, self._run(device))
         elif request.message_id or len(waiting) < MAX_WAITING:
             waiting.append(request)
             self._count(device, _cost_bytes(request))
@@ -187,7 +184,7 @@ class RequestDispatcher:
         events = device.protocol.answer(request.message_id, request.sub_signal, body)
         device.connection.flush()
         self._tell_settled(device)
-        self._port.handle(device.connection, events)
+        self._port.events.handle(device.connection, events)
         self._count(device, -_cost_bytes(request))
 
     async def ended_are_settled(self) -> None:

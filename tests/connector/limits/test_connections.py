@@ -33,7 +33,7 @@ from push.connector.listener import device_factory
 from push.connector.requests.dispatch import Caller, Handler
 from push.connector.transport.connection import SLICE_BYTES
 from push.connector.transport.device_port import DevicePort
-from push.session.events import HeartbeatRequested
+from push.session.events import Event, HeartbeatRequested
 from push.wire.addresses import Networks
 from push.wire.frames import encode_frame
 from push.wire.signals import RequestName, Signal
@@ -114,15 +114,15 @@ async def test_a_turn_works_off_a_bounded_part_of_a_flood(
         else:
             flooder.transport.write(PING * pings)
     answered: list[int] = []
-    gateway = node.gateway
-    handle = gateway._methods[HeartbeatRequested]
+    events = node.gateway.events
+    handle = events.handle
     done = [0]
 
-    def counted(connection: Any, event: Any) -> None:
-        done[0] += 1
-        handle(connection, event)
+    def counted(connection: Any, given: list[Event]) -> None:
+        done[0] += sum(type(event) is HeartbeatRequested for event in given)
+        handle(connection, given)
 
-    gateway._methods = {**gateway._methods, HeartbeatRequested: counted}
+    events.handle = counted
     while done[0] < 8 * pings:
         before = done[0]
         await deferLater(reactor, 0)
