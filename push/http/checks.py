@@ -31,9 +31,6 @@ class PushLimits:
     max_payload_bytes: int = defaults.MAX_PAYLOAD_BYTES
 
 
-# The members of a push that are passed on as they are.
-_PASSED_ON = set(PushBody.__struct_fields__) & set(PushContent.__struct_fields__)
-
 _values_of = attrgetter(*(target.name for target in PUSH_TARGETS))
 
 T = TypeVar("T")
@@ -46,12 +43,11 @@ _decode_base64 = msgspec.json.Decoder(bytes).decode
 def message_of(body: PushBody, limits: PushLimits) -> tuple[Target, PushContent]:
     """The target and content of a push; raises `RequestError` `invalid` or `too_large`."""
     target = _target_of(body.to)
-    if body.ttl is UNSET:
-        ttl_seconds = min(limits.ttl_default_seconds, limits.ttl_max_seconds)
-    else:
-        ttl_seconds = body.ttl
+    ttl_seconds = limits.ttl_default_seconds if body.ttl is UNSET else body.ttl
     if ttl_seconds > limits.ttl_max_seconds:
-        raise _invalid("ttl", f"expected integer <= {limits.ttl_max_seconds}")
+        if body.ttl is not UNSET:
+            raise _invalid("ttl", f"expected integer <= {limits.ttl_max_seconds}")
+        ttl_seconds = limits.ttl_max_seconds
     size = len(memoryview(body.data))
     for part in (body.title, body.body):
         if part is not UNSET:
@@ -69,10 +65,15 @@ def message_of(body: PushBody, limits: PushLimits) -> tuple[Target, PushContent]
         check_name(body.collapse, "collapse")
         if target.kind == "ip":
             raise _invalid("collapse", "nothing waits for an address that could be replaced")
-    if target.kind == "ip":
-        ttl_seconds = 0
-    given = {name: value for name in _PASSED_ON if (value := getattr(body, name)) is not UNSET}
-    return target, PushContent(**given, ttl_seconds=ttl_seconds)
+    return target, PushContent(
+        body.data,
+        None if body.title is UNSET else body.title,
+        None if body.body is UNSET else body.body,
+        None if body.encoding is UNSET else body.encoding,
+        0 if target.kind == "ip" else ttl_seconds,
+        1 if body.qos is UNSET else body.qos,
+        None if body.collapse is UNSET else body.collapse,
+    )
 
 
 def _check_numbers(data: msgspec.Raw) -> None:
@@ -84,13 +85,16 @@ def _check_numbers(data: msgspec.Raw) -> None:
 
 
 def _target_of(to: PushTargetBody) -> Target:
-    pairs = zip(PUSH_TARGETS, _values_of(to), strict=True)
-    found = [pair for pair in pairs if pair[1] is not UNSET]
-    if len(found) != 1:
+    values = _values_of(to)
+    if values.count(UNSET) != len(values) - 1:
         names = ", ".join(target.name for target in PUSH_TARGETS)
-        given = " and ".join(target.name for target, _ in found) or "none"
-        raise _invalid("to", f"exactly one of {names}; it has {given}")
-    target, value = found[0]
+        pairs = zip(PUSH_TARGETS, values, strict=True)
+        given = [target.name for target, value in pairs if value is not UNSET]
+        raise _invalid("to", f"exactly one of {names}; it has {' and '.join(given) or 'none'}")
+    place = 0
+    while values[place] is UNSET:
+        place += 1
+    target, value = PUSH_TARGETS[place], values[place]
     field = f"to.{target.name}"
     if target.value == "everyone":
         if value is not True:
