@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Annotated
 
-import msgspec
 from msgspec import UNSET, Meta, structs
 
 from push.http.checks import PushLimits, message_of
@@ -19,7 +18,7 @@ from push.http.framework.route import (
     Route,
     json_answer,
 )
-from push.http.routes.batches import Sized, check_item_size, parts_of, read_items_in_turns
+from push.http.routes.batches import check_item_size, parts_of, read_items_in_turns
 from push.pushing.service import Push, PushService
 from push.runtime.ports import Clock
 from push.runtime.timers import sleep
@@ -106,12 +105,12 @@ class PushRoutes:
     )
     async def push_batch(self, call: Request) -> Response:
         items = await read_items_in_turns(self._clock, call.body)
-        unread = [Sized((index, raw), len(raw)) for index, raw in enumerate(items)]
         results: list[BatchReceipt | Problem] = []
-        for part in parts_of(unread):
+        for part in parts_of(items):
             if results:
                 await sleep(self._clock, 0)  # others are served
-            read = [self._read_item(raw, index, call) for index, raw in part]
+            places = enumerate(part, len(results))
+            read = [self._read_item(raw, place, call) for place, raw in places]
             good = [item for item in read if isinstance(item, Push)]
             outcomes = iter(await self._pushing.push_batch(good) if good else ())
             results += [
@@ -119,16 +118,14 @@ class PushRoutes:
             ]
         return json_answer(200, {"results": results})
 
-    def _read_item(
-        self, raw: msgspec.Raw | memoryview, index: int, call: Request
-    ) -> Push | RequestError:
+    def _read_item(self, raw: memoryview, place: int, call: Request) -> Push | RequestError:
         """An item of a batch; its key is its own, or made of the batch's and its position."""
         try:
             check_item_size(len(raw), self._max_item_bytes)
             item: BatchPushBody = _decode_item(bytes(raw))
             target, content = message_of(item, self._limits)
             if item.idempotency_key is UNSET:
-                once = call.once and f"{call.once} place {index}"
+                once = call.once and f"{call.once} place {place}"
                 return Push(target, content, once, call.trace)
             check_idempotency_key(item.idempotency_key, "idempotency_key")
             once = f"{call.scope} item {item.idempotency_key}"
@@ -140,4 +137,4 @@ class PushRoutes:
 def _batch_result(result: PushResult | RequestError) -> BatchReceipt | Problem:
     if isinstance(result, RequestError):
         return problem_of(result)
-    return BatchReceipt(**structs.asdict(result))
+    return BatchReceipt(*structs.astuple(result))
