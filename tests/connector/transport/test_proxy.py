@@ -128,7 +128,7 @@ async def test_after_the_header_nothing_stands_between_connection_and_socket(
 
     (connection,) = node.gateway.connections
     assert connection.transport.protocol is connection
-    assert connection.device.send == connection.transport.getHandle().send
+    assert connection.direct == connection.transport.getHandle().send
     assert connection.source == ("198.51.100.7", 4711)
     assert node.gateway.limits.admission.unnamed == set()
 

@@ -420,7 +420,7 @@ async def test_frames_behind_the_request_are_read(node: Any, dial: Make) -> None
     assert "token" in json.loads((await client.answer(Signal.SUB, 1)).body)
     [connection] = node.gateway.connections
     assert isinstance(connection, WebSocketConnection)
-    assert connection.device.send == connection.transport.getHandle().send
+    assert connection.direct == connection.transport.getHandle().send
 
 
 @pytest_twisted.ensureDeferred
