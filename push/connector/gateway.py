@@ -26,6 +26,7 @@ from push.connector.event_streams import EventStreams
 from push.connector.limits.connector_limits import ConnectorLimits
 from push.connector.limits.read_queue import OVER_RATE_SECONDS
 from push.connector.protocol_events import ProtocolEvents
+from push.connector.requests.chat import ChatRequests
 from push.connector.requests.dispatch import RequestDispatcher
 from push.connector.requests.handshake import Handshake
 from push.connector.requests.topics import TopicRequests
@@ -104,7 +105,7 @@ class Gateway:
         return limits
 
     def _make_requests(self, topics: TopicRequests) -> RequestDispatcher:
-        handlers = {**topics.handlers, **self._services.handlers}
+        handlers = {**topics.handlers, **ChatRequests(self._services.chat).handlers}
         bans, may_begin = self._services.bans, self.limits.may_begin
         return RequestDispatcher(handlers, self.currency, bans, self, may_begin)
 

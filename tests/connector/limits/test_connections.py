@@ -30,8 +30,7 @@ from push.connector.limits.counts import (
 from push.connector.limits.read_queue import BYTES_PER_TURN, FRAMES_AT_ONCE_PER_TURN
 from push.connector.limits.session_rates import Rates
 from push.connector.listener import device_factory
-from push.connector.requests.dispatch import handling
-from push.connector.sessions.services import Caller
+from push.connector.requests.dispatch import Caller, Handler
 from push.connector.transport.connection import SLICE_BYTES
 from push.connector.transport.device_port import DevicePort
 from push.session.events import Event, HeartbeatRequested
@@ -192,7 +191,7 @@ async def test_requests_that_wait_are_bounded_by_their_bytes(
     async def slow(_caller: Caller, _body: AnyObject) -> None:
         await gate
 
-    node.gateway.requests._handlers = {int(RequestName.CL): handling(AnyObject, slow)}
+    node.gateway.requests._handlers = {int(RequestName.CL): Handler(AnyObject, slow)}
     body = b'{"padding":"' + b"x" * 100_000 + b'"}'
     for number in range(1, 41):
         client.write_frame(Signal.PUBLISH, RequestName.CL, number, body)
@@ -223,7 +222,7 @@ async def test_answers_that_are_not_read_are_not_made(
         made[0] += 1
         return RequestAnswer(ok=True, detail=text)
 
-    node.gateway.requests._handlers = {int(RequestName.CL): handling(AnyObject, large)}
+    node.gateway.requests._handlers = {int(RequestName.CL): Handler(AnyObject, large)}
     client.transport.pauseProducing()
     for number in range(1, 61):
         client.write_frame(Signal.PUBLISH, RequestName.CL, number, b"")
