@@ -189,6 +189,17 @@ def http_thrown_away(attacker: Attacker) -> None:
         connection.send(data)
 
 
+@flood("http-announced", "large bodies that never come, announced with the key of an app", "http")
+def http_announced(attacker: Attacker) -> None:
+    head = http_request("POST", "/v1/devices", attacker.target.app_key, b"", BODY_BYTES)
+    opened = [attacker.dial("http") for _ in range(MANY // 3)]
+    for connection in opened:
+        connection.send(head)
+    while True:
+        for connection in opened:
+            connection.wait(0.1)
+
+
 @flood("http-health", "requests for health, each on its own connection", "http")
 def http_health(attacker: Attacker) -> None:
     on_connections_of_their_own(http_request("GET", "/healthz"))(attacker)

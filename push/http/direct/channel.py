@@ -43,6 +43,7 @@ class DirectChannel(LimitedChannel):
         if request is None or not site.routing.access.may_be_read(request.route, request):
             super().dataReceived(data)
             return
+        lane = self.caller.of(request)
         try:
             site.crowd.hold_body(self, len(request.body))
         except RequestError as refusal:
@@ -50,7 +51,6 @@ class DirectChannel(LimitedChannel):
             return
         self._direct = request
         self._handlingRequest = True
-        lane = self.caller.of(request)
         site.crowd.works(self)
         site.turns.work(lane, lambda: Deferred.fromCoroutine(self._answer(request)))
 
