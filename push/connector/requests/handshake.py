@@ -251,6 +251,7 @@ class Handshake:
                 event="connection.opened",
             )
         device.connection.flush()
+        device.connection.tell_session()
 
     def _expires_at(self, expires_s: int | None) -> float | None:
         """When credentials end, on the reactor's clock, for an end by the server's clock."""
