@@ -180,7 +180,7 @@ class JwtVerifier:
         return not self._fetched if header.kid is None else header.kid not in known
 
     def verify(self, text: str) -> Claims:
-        """The claims of a JWT; raises `Refusal` `unauthenticated` that says what is wrong."""
+        """The claims of a JWT; raises `RequestError` `unauthenticated` that says what is wrong."""
         header = read_header(text)
         payload = self._signed_payload(text, header)
         return check_claims(
