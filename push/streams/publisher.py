@@ -183,6 +183,7 @@ class Publisher:
                 keep.device_max_messages,
                 keep.shared_max_messages,
                 durable=durable,
+                weight_of=_streams_of,
             )
         return calls
 
@@ -214,6 +215,11 @@ class Publisher:
         name = f"{keyspace.CLAIM}{once.key}"
         server = self._shards.of(name)
         return server, server.key(name)
+
+
+def _streams_of(item: PublishedItem) -> int:
+    """To how many it is written."""
+    return len(item.streams) // 2
 
 
 def _item_of(
