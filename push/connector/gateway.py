@@ -68,6 +68,7 @@ class Gateway:
         self.sessions: dict[str, DeviceSession] = {}
         self.opening: dict[str, DeviceSession] = {}
         self._clock = clock
+        self.seconds = clock.seconds
         self._services = services
         self._settings = settings
         self._jobs = TaskGroup()
@@ -93,7 +94,7 @@ class Gateway:
         topics = TopicRequests(shards, services.topics, self.subscriptions, self)
         self.requests = self._make_requests(topics)
         self._catch_up = CatchUp(clock, self.sources, policy, wheel, self.currency, self)
-        self._acknowledgements = Acknowledgements(
+        self.acknowledgements = Acknowledgements(
             self.counters, self.sources, self.session_events, self._catch_up
         )
         self._handshake = self._make_handshake(topics)
@@ -114,7 +115,7 @@ class Gateway:
 
     def _make_methods(self, policy: DeliveryPolicy) -> dict[type[Event], EventMethod]:
         redelivery = Redelivery(self._clock, self.sources, policy, self.counters, self)
-        acknowledgements, positions = self._acknowledgements, self.event_streams.positions
+        acknowledgements, positions = self.acknowledgements, self.event_streams.positions
         events = ProtocolEvents(
             self, self.counters, self._handshake, acknowledgements, redelivery, positions
         )
@@ -319,7 +320,7 @@ class Gateway:
     def handle(self, connection: Connection, events: list[Event]) -> None:
         for event in events:
             if type(event) is Progress:  # here, because it comes for each acknowledgement
-                self._acknowledgements.progressed(session_on(connection), event)
+                self.acknowledgements.progressed(session_on(connection), event)
             else:
                 self._methods[type(event)](connection, event)
 

@@ -206,8 +206,8 @@ class CursorWriter:
                 subscription.stream,
                 subscription.cursor,
                 subscription.position,
-                tuple(ended) if ended else None,
-                (subscription.reported, *pending) if pending else None,
+                ended,
+                pending and (subscription.reported, pending),
             )
             found = alike.get(key)
             if found is None:
@@ -277,7 +277,7 @@ class _Move:
         # The last move writes all that is known, also of messages that the cursor has not passed.
         until = inf if is_last else self.cursor
         self.ended = [message for message in ended if message.offset <= until]
-        left = [message for message in ended if message.offset > until]
+        left = tuple([message for message in ended if message.offset > until])
         self.messages: list[HandedOut | Skipped] = [*self.ended]
         for delivery in subscription.pending or ():
             if is_last:  # the window is about to forget them
@@ -286,7 +286,7 @@ class _Move:
             elif delivery.offset > subscription.reported:
                 self.messages.append(delivery)
         for subscription, _ in members:
-            subscription.ended = left.copy() if left else None
+            subscription.ended = left or None
             if subscription.reported < self.position:
                 subscription.reported = self.position
 
@@ -299,18 +299,20 @@ class _Move:
         again, given_up = self.late, {}
         if not is_listed(self.stream):
             again, given_up = [], {id(delivery): outcome for delivery, outcome in self.late}
-        ended: list[HandedOut | Skipped] = [
-            Skipped(message.offset, message.id, given_up[id(message)], written=True)
-            if id(message) in given_up
-            else message
-            for message in self.ended
-        ]
+        ended: tuple[HandedOut | Skipped, ...] = tuple(
+            [
+                Skipped(message.offset, message.id, given_up[id(message)], written=True)
+                if id(message) in given_up
+                else message
+                for message in self.ended
+            ]
+        )
         for subscription, _ in self.members:
             if self.messages:
                 first = min(message.offset for message in self.messages)
                 subscription.reported = min(subscription.reported, first - 1)
             if ended:
-                subscription.ended = [*ended, *(subscription.ended or ())]
+                subscription.ended = ended + (subscription.ended or ())
         return again
 
 

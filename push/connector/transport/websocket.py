@@ -166,7 +166,7 @@ class WebSocketConnection(DeviceConnection):
         return self.protocol.max_received_bytes
 
     def text(self, text: bytes) -> None:
-        self.gateway.received(self, text)
+        super().take(text)
 
     def texts(self, texts: Sequence[bytes]) -> None:
         """What came together is handled together."""
