@@ -15,7 +15,7 @@ from push.http.console import Console
 from push.http.direct.channel import DirectSite
 from push.http.edge.auditing import Auditing
 from push.http.edge.crowd import MAX_CONNECTIONS, Crowd
-from push.http.framework.middleware import Edge
+from push.http.framework.middleware import Routing
 from push.http.framework.route import App, Endpoint, routes_of
 from push.http.framework.site import LimitedSite, TakeStream
 from push.http.pages import LINKS
@@ -90,7 +90,7 @@ def make_site(
     apps = [*apps, STREAM_APP] if take_stream is not None else apps
     measures = RequestMeasures(registry)
     routes = _routes_of(apps, health, title, version, in_thread)
-    edge = Edge(
+    routing = Routing(
         routes,
         keyring,
         origins,
@@ -104,4 +104,4 @@ def make_site(
         is_short_of_memory=is_short_of_memory,
     )
     crowd = Crowd(max_connections, refusals)
-    return DirectSite(reactor, routes, edge, crowd, trusted_proxies, take_stream)
+    return DirectSite(reactor, routes, routing, crowd, trusted_proxies, take_stream)

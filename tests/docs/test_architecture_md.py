@@ -35,9 +35,9 @@ NAMED = re.compile(r"`(push/[\w./]+\.(?:py|lua))`(?: \(((?:`\w+`(?:, )?)+)\))?")
 # How many files and functions a reader of a way meets at most.
 WAYS = {
     "A push, from HTTP to the socket": (25, 35),
-    "An acknowledgement, to the stored cursor": (11, 13),
-    "A message to a group, to its members": (18, 24),
-    "A connection, from `CONNECT` to open": (18, 30),
+    "An acknowledgement, to the stored cursor": (9, 10),
+    "A message to a group, to its members": (15, 20),
+    "A connection, from `CONNECT` to open": (15, 22),
 }
 
 

@@ -154,7 +154,6 @@ class Handshake:
                 wanted.body, device.session_id, connection.ip
             )
             await self._begin(device, opened)
-            await self._settle(device)
         except (RequestError, StoreUnavailable) as error:
             self._refuse(device, wanted, as_refusal(error))
             return
@@ -184,10 +183,9 @@ class Handshake:
         self._limits.check_user(1 + sum(not other.is_over for other in others))
 
     async def _begin(self, device: DeviceSession, opened: Opened) -> None:
-        """Take the device over, and subscribe to its channels before its logs are read."""
-        device.token = opened.token
-        device.user = opened.user
-        device.jwt_topics = opened.topics
+        """Take the device over, and subscribe to its channels before its logs are read. What has
+        changed since its record was read is in effect when this returns."""
+        device.token, device.user, device.jwt_topics = opened.token, opened.user, opened.topics
         if device.phase is Phase.CLOSED:
             # It went while its credentials were looked up: the record must not keep it.
             if opened.token is not None:
@@ -195,7 +193,7 @@ class Handshake:
             return
         device.connected_ms = self._port.now_ms()
         self._port.sessions[device.session_id] = device
-        self._commands.opened(device)
+        self._commands.execute_early_order(device)
         # Whose device it is is known now, and from now on a ban ends this session as any other.
         await self._check_ban(device)
         if opened.before is not None:
@@ -206,10 +204,6 @@ class Handshake:
         await self._subscribing.watch(subscribed, no_subscription)
         if device.is_over:
             self._subscriptions.end(device)
-
-    async def _settle(self, device: DeviceSession) -> None:
-        """What changed since the record was read is in effect before the session is accepted; and
-        now it is known whose device it is. Raises `RequestError` `banned`."""
         is_settled = False
         while not is_settled:
             await self._subscriptions.settle(device)
@@ -217,6 +211,7 @@ class Handshake:
             is_settled = not self._subscriptions.is_outdated(device) or device.is_over
 
     async def _check_ban(self, device: DeviceSession) -> None:
+        """Raises `RequestError` `banned`."""
         await self._devices.check_ban(ip=device.connection.ip, token=device.token, user=device.user)
 
     def _accept(self, device: DeviceSession, wanted: ConnectRequested, opened: Opened) -> None:
@@ -307,7 +302,7 @@ class Handshake:
         body: ConnectRefused,
     ) -> None:
         events = device.protocol.refuse_connect(wanted.message_id, status, body)
-        self._port.handle(device.connection, events)
+        self._port.events.handle(device.connection, events)
 
     async def renew(self, device: DeviceSession, wanted: RenewRequested) -> None:
         session = device.protocol

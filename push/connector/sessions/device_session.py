@@ -13,7 +13,7 @@ from enum import Enum, auto
 from typing import Protocol
 
 from push.connector.limits.read_queue import ReadConnection
-from push.session.events import PublishRequested
+from push.session.events import Ended, PublishRequested
 from push.session.server import ServerSession
 from push.session.subscription import Subscription
 
@@ -22,10 +22,12 @@ class Connection(ReadConnection, Protocol):
     """What a session needs of the connection that carries it."""
 
     carrier: str
-    protocol: ServerSession
     device: DeviceSession | None  # from its CONNECT on
     blocked: bool  # bytes wait: nothing stored is handed out until they were sent
     due_slot: int  # of the timing wheel
+
+    @property
+    def protocol(self) -> ServerSession: ...
 
     @property
     def ip(self) -> str:
@@ -50,6 +52,12 @@ class Connection(ReadConnection, Protocol):
 
     def flush(self) -> None:
         """Write what the protocol has to say."""
+
+    def read_no_more(self) -> None:
+        """The peer said goodbye, but its requests are still carried out."""
+
+    def end(self, ended: Ended) -> None:
+        """Close. Unless the peer ended it, it gets time to read why."""
 
 
 MAX_REQUEST_BYTES = 256 * 1024  # of requests that wait, until no further ones are read

@@ -21,8 +21,10 @@ from zope.interface import implementer
 
 from push.connector.limits.read_queue import PausedReading, ReadQueue
 from push.connector.sessions.device_session import Connection, DeviceSession
+from push.connector.sessions.port import EventHandler
 from push.connector.transport.timing_wheel import NEVER
 from push.connector.transport.tls import DeviceTls
+from push.runtime.ports import Clock
 from push.session.events import Ended, Progress
 from push.session.server import ServerSession
 from push.wire.addresses import peer_ip
@@ -41,20 +43,18 @@ class AcknowledgementsOwner(Port):
 
 
 class ConnectionOwner(Port):
-    """What a connection tells the gateway. `seconds` is the clock."""
+    """What a connection tells the gateway."""
 
+    clock: Clock
     reads: ReadQueue
-    seconds: Callable[[], float]
 
     @property
     def acknowledgements(self) -> AcknowledgementsOwner: ...
 
+    @property
+    def events(self) -> EventHandler: ...
+
     def made(self, connection: DeviceConnection) -> None: ...
-
-    def received(self, connection: DeviceConnection, data: bytes) -> None: ...
-
-    def received_together(self, connection: DeviceConnection, pieces: Sequence[bytes]) -> None:
-        """What its protocol reads piece by piece, before anything is done about it."""
 
     def drained(self, connection: DeviceConnection) -> None: ...
 
@@ -172,13 +172,37 @@ class DeviceConnection(Protocol):
             self.take(data)
 
     def take(self, data: bytes) -> None:
-        """Work off what came."""
-        gateway, device = self.gateway, self.device
-        progress = self.protocol.acknowledged(data, gateway.seconds())
-        if progress is None or device is None:
-            gateway.received(self, data)
-        else:
+        """Work off what came, and write what there is to say to it."""
+        gateway, device, protocol = self.gateway, self.device, self.protocol
+        now = gateway.clock.seconds()
+        progress = protocol.acknowledged(data, now)
+        if progress is not None and device is not None:
             gateway.acknowledgements.progressed(device, progress)
+            return
+        events = protocol.receive_data(data, now)
+        if events:
+            gateway.events.handle(self, events)
+        if protocol.unsent is not None:
+            self.flush()
+        if protocol.charged_bytes:
+            self._charge(now)
+
+    def take_together(self, pieces: Sequence[bytes]) -> None:
+        """The protocol reads piece by piece, before anything is done about it."""
+        now, read = self.gateway.clock.seconds(), self.protocol.receive_data
+        events = [event for piece in pieces for event in read(piece, now)]
+        if events:
+            self.gateway.events.handle(self, events)
+        self.flush()
+        if self.protocol.charged_bytes:
+            self._charge(now)
+
+    def _charge(self, now: float) -> None:
+        """What was just worked off counts for its rates."""
+        protocol = self.protocol
+        frames, size_bytes = protocol.charged_frames, protocol.charged_bytes
+        protocol.charged_frames = protocol.charged_bytes = 0
+        self.gateway.reads.charge(self, frames, size_bytes, now)
 
     def take_slice(self, data: bytes, start: int) -> int:
         """Work off a slice of what came; where the next begins."""

@@ -170,7 +170,7 @@ class WebSocketConnection(DeviceConnection):
 
     def texts(self, texts: Sequence[bytes]) -> None:
         """What came together is handled together."""
-        self.gateway.received_together(self, texts)
+        self.take_together(texts)
 
     def binary(self, payload: bytes) -> None:
         reason = "the message is binary, and only text is accepted"
