@@ -32,7 +32,8 @@ UPGRADE = (
 
 class Target(NamedTuple):
     """What is attacked. Ports of loopback; 0: not served. `pairs`: registered devices, each bound
-    to a user of its own, `attacker0`, `attacker1`, …"""
+    to a user of its own, `attacker0`, `attacker1`, … `api_key`: of a backend, not the one by which
+    others are watched."""
 
     tcp: int
     tls: int
@@ -40,6 +41,7 @@ class Target(NamedTuple):
     http: int
     app_key: str
     pairs: list[dict[str, str]]
+    api_key: str = ""
 
     def port(self, carrier: str) -> int:
         ports = {"tcp": self.tcp, "tls": self.tls, "ws": self.ws}
@@ -217,6 +219,18 @@ class Connection:
         """Read until `seconds` are over or something came."""
         if self._wait(select.POLLIN, seconds):
             self.take()
+
+    def sip(self, size: int) -> None:
+        """Read so many bytes, if they are there. Raises Gone at the end."""
+        try:
+            data = self._socket.recv(size)
+        except (ssl.SSLWantReadError, BlockingIOError):
+            return
+        except OSError as error:
+            self._closed(type(error).__name__)
+        if not data:
+            self._closed("closed")
+        self._fed(data)
 
     def close(self, *, abruptly: bool = False) -> None:
         if abruptly:

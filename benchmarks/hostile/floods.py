@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.hostile import (
+    api_floods,
     connection_floods,
     http_floods,
     mixed_floods,
@@ -16,6 +17,7 @@ __all__ = [
     "FLOODS",
     "Attacker",
     "Flood",
+    "api_floods",
     "connection_floods",
     "http_floods",
     "mixed_floods",

@@ -260,6 +260,7 @@ class Gateway:
     def forget(self, device: DeviceSession) -> None:
         """The session is over, and its connection lost."""
         device.phase = Phase.CLOSED
+        device.send = None
         self.requests.drained(device)
         self._catch_up.forget(device)
         device.connection.device = None

@@ -19,7 +19,7 @@ from push.pushing.targets import Target, addresses_of, as_asked, as_in_a_query, 
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.runtime.log_detail import detail
-from push.runtime.tasks import gather
+from push.runtime.tasks import Semaphore, gather
 from push.runtime.tracing import PUBLISH, Span, Tracer
 from push.streams.ledger import DeliveryCounts, DeviceLine, Ledger
 from push.streams.message import MessageContent as StoredContent
@@ -43,6 +43,11 @@ from push.wire.idents import (
 log = Logger()
 
 Done = TypeVar("Done")
+
+# Pushes that are written to more streams together are carried out a few at a time, so that Redis
+# answers everybody else between two of them: two, so that it need not wait for the next one.
+FEW_STREAMS = 50
+LARGE_PUSHES_AT_A_TIME = 2
 
 _cancel = load_script("streams", "cancel")
 _encode = msgspec.json.Encoder().encode
@@ -110,6 +115,7 @@ class PushService:
         self._snowflake = snowflake
         self._ledger = Ledger(shards)
         self._running: set[str] = set()
+        self._large = Semaphore(LARGE_PUSHES_AT_A_TIME)
         # By the kind of their target, since the start of the process; a request that came before
         # with its key is not counted again.
         self.accepted = Counter(dict.fromkeys(TARGET_OF_NAME, 0))
@@ -122,7 +128,11 @@ class PushService:
         and `StoreUnavailable`, after which the same key again leads to one message all the same:
         the key is kept by the script that publishes.
         """
-        outcomes = await self._push_all([push])
+        if len(push.target.names) > FEW_STREAMS:
+            async with self._large:
+                outcomes = await self._push_all([push])
+        else:
+            outcomes = await self._push_all([push])
         if isinstance(outcomes[0], PushResult):
             return outcomes[0]
         raise cast(Exception, outcomes.pop())
@@ -133,6 +143,12 @@ class PushService:
         Messages for one stream are written in the order of the items. Of items with one key the
         later wait for the earlier, and get its answer.
         """
+        if sum(max(len(item.target.names), 1) for item in items) <= FEW_STREAMS:
+            return await self._push_each(items)
+        async with self._large:
+            return await self._push_each(items)
+
+    async def _push_each(self, items: Sequence[Push]) -> list[PushResult | RequestError]:
         keys = [item.once for item in items if item.once is not None]
         if len(set(keys)) == len(keys):
             return [result_of_item(outcome) for outcome in await self._push_all(items)]
