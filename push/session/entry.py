@@ -141,7 +141,7 @@ class Batch:
         self.controls = controls
         self.stored_bytes = stored_bytes
         self._encoded: dict[Codec, bytes] = {}
-        self._handed_out: list[HandedOut] = []
+        self._handed_out: tuple[HandedOut, ...] = ()
         self.largest_bytes = largest_bytes
         self.first_previous = stored[0].previous if stored else 0
         self.first_offset = stored[0].offset if stored else 0
@@ -156,10 +156,11 @@ class Batch:
             and all(later.previous == earlier.offset for earlier, later in pairwise(stored))
         )
 
-    def handed_out(self, now: float) -> list[HandedOut]:
+    def handed_out(self, now: float) -> tuple[HandedOut, ...]:
         """What is in a log, as sessions have it that get all of it now."""
         if not self._handed_out or self._handed_out[0].handed != now:
-            self._handed_out = [HandedOut(each, each.message_id, now) for each in self.stored]
+            messages = [HandedOut(each, each.message_id, now) for each in self.stored]
+            self._handed_out = tuple(messages)
         return self._handed_out
 
     def encoded(self, codec: Codec) -> bytes:
