@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from benchmarks.hostile import (
+    backlog_floods,
+    carrier_floods,
     connection_floods,
     http_floods,
     mixed_floods,
@@ -16,6 +18,8 @@ __all__ = [
     "FLOODS",
     "Attacker",
     "Flood",
+    "backlog_floods",
+    "carrier_floods",
     "connection_floods",
     "http_floods",
     "mixed_floods",
