@@ -76,7 +76,7 @@ def trickle(attacker: Attacker) -> None:
     connection = attacker.dial("tcp", receive_buffer_bytes=2048)
     connection.frame(Signal.CONNECT, body_of(**attacker.pair), 1)
     while True:
-        connection.read_a_little(256)
+        connection.sip(256)
 
 
 @flood("acks-reversed", "a full window of messages, acknowledged from the last to the first")

@@ -33,7 +33,8 @@ UPGRADE = (
 
 class Target(NamedTuple):
     """What is attacked. Ports of loopback; 0: not served. `pairs`: registered devices, each bound
-    to a user of its own, `attacker0`, `attacker1`, …"""
+    to a user of its own, `attacker0`, `attacker1`, … `api_key`: of a backend, not the one by which
+    others are watched."""
 
     tcp: int
     tls: int
@@ -41,6 +42,7 @@ class Target(NamedTuple):
     http: int
     app_key: str
     pairs: list[dict[str, str]]
+    api_key: str = ""
 
     def port(self, carrier: str) -> int:
         ports = {"tcp": self.tcp, "tls": self.tls, "ws": self.ws}
@@ -231,15 +233,17 @@ class Connection:
         if self._wait(select.POLLIN, seconds):
             self.take()
 
-    def read_a_little(self, size_bytes: int) -> None:
-        """And throw it away."""
-        if self._wait(select.POLLIN):
-            try:
-                data = self._socket.recv(size_bytes)
-            except OSError as error:
-                self._closed(type(error).__name__)
-            if not data:
-                self._closed("closed")
+    def sip(self, size: int) -> None:
+        """Read so many bytes, if they are there. Raises Gone at the end."""
+        try:
+            data = self._socket.recv(size)
+        except (ssl.SSLWantReadError, BlockingIOError):
+            return
+        except OSError as error:
+            self._closed(type(error).__name__)
+        if not data:
+            self._closed("closed")
+        self._fed(data)
 
     def close(self, *, abruptly: bool = False) -> None:
         if abruptly:

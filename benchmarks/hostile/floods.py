@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.hostile import (
+    api_floods,
     backlog_floods,
     carrier_floods,
     connection_floods,
@@ -18,6 +19,7 @@ __all__ = [
     "FLOODS",
     "Attacker",
     "Flood",
+    "api_floods",
     "backlog_floods",
     "carrier_floods",
     "connection_floods",

@@ -28,6 +28,7 @@ from push.wire.signals import Signal
 LATE_SECONDS = 10.0  # what did not come by then counts as having taken so long
 PATIENCE_SECONDS = 60.0  # for what must come before a measurement
 MIB = 1 << 20
+SCOPES = ["admin", "chat", "push", "read"]  # of the attackers' key
 WITH_KEY = ("/v1/stats",)
 VISITED = ("/healthz", "/readyz", *WITH_KEY)
 
@@ -66,6 +67,8 @@ def prepare(running: Running, attackers: int) -> Target:
         token = pairs[-1]["token"]
         status, _ = backend.call("PUT", f"/v1/users/attacker{number}/devices/{token}")
         assert status in (200, 204), status
+    status, made = backend.call("POST", "/v1/keys", {"name": "attacker", "scopes": SCOPES})
+    assert status == 201, made
     return Target(
         running.tcp_address[1],
         running.tls_address[1],
@@ -73,6 +76,7 @@ def prepare(running: Running, attackers: int) -> Target:
         running.http[1],
         running.app_key,
         pairs,
+        made["key"],
     )
 
 

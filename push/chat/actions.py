@@ -7,58 +7,89 @@ errands that it writes down.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
+import msgspec
 from twisted.logger import Logger
 
-from push.chat.outbox import UserOutbox
-from push.chat.scripts import ChatScripts, Decode, Values, nothing
-from push.chat.settings import NO_RATE, Rate
+from push.access.rate_limits import WINDOW_SECONDS, RefusalCounts, over_limit
+from push.chat.settings import UserRate
 from push.redis.client import RedisClient
 from push.redis.connection.errors import StoreUnavailable
 from push.redis.scripts import Script, load_script
 from push.redis.shards import Shards
+from push.streams.publisher import Retention
+from push.wire.errors import LimitPolicy, RequestError
 from push.wire.idents import Snowflake, user_stream
 
 log = Logger()
 
 _take_rate = load_script("chat", "take_rate")
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Outbox(Protocol):
+    """Does what scripts leave to be done for users: `push.chat.outbox.UserOutbox`."""
+
+    async def run(self, server: RedisClient, texts: Sequence[bytes]) -> None:
+        """Do errands that are written down on `server`. Raises `StoreUnavailable`."""
 
 
 class Acting:
-    """Runs scripts on the server of a conversation, and what they leave to be done for users."""
+    """Asks the scripts of chat (see request.lua), and has what they leave for users done.
+
+    `ttl_seconds` is how long messages wait in streams, `retention` how many. `refusals` counts what
+    a limit refused.
+    """
+
+    outbox: Outbox  # set by `ChatService`: the outbox needs this object to be made
 
     def __init__(
-        self, shards: Shards, scripts: ChatScripts, outbox: UserOutbox, snowflake: Snowflake
+        self,
+        shards: Shards,
+        snowflake: Snowflake,
+        *,
+        ttl_seconds: int,
+        retention: Retention,
+        refusals: RefusalCounts,
     ) -> None:
         self.shards = shards
-        self._scripts = scripts
-        self._outbox = outbox
-        self._snowflake = snowflake
-
-    def next_id(self) -> str:
-        return self._snowflake.next_id()
+        self.next_id = snowflake.next_id
+        self._refusals = refusals
+        # Of every request. `alone`: there is one server, so that scripts leave nothing to be done.
+        self._common = {
+            "alone": len(shards) == 1,
+            "ttl": ttl_seconds,
+            "keep": {
+                "max_backlog": retention.device_max_messages,
+                "max_shared": retention.shared_max_messages,
+            },
+        }
 
     async def run(
         self,
         server: RedisClient,
         script: Script,
         request: dict[str, Any],
-        decode: Decode[Values],
         *,
-        rate: Rate = NO_RATE,
-        user: str = "",
-    ) -> Values:
+        durable: bool = True,
+    ) -> list[Any]:
         """What the script answers on `server`, once all that it means for users was done.
 
-        It counts for the `rate` of `user`. Raises `RequestError`; `StoreUnavailable`: then it may
-        have happened.
+        Texts in the request are `str`: the scripts' msgpack knows no binary. Its "rate", a
+        `UserRate`, is counted. `durable` False: of a script that changes nothing else. Raises
+        `RequestError`; `StoreUnavailable`: then it may have happened.
         """
-        counted = await self._counting(server, rate, user)
-        reply = await self._scripts.run(server, script, {**request, **counted}, decode)
-        if reply.outbox:
+        rate = request.get("rate")
+        if rate and self.shards.of(user_stream(rate.user)) is not server:
+            await self.count(rate)
+            request = {**request, "rate": None}
+        arguments = [self._encoded(request)]
+        errands, *values = self._accepted(await server.run(script, [], arguments, durable=durable))
+        if errands:
             try:
-                await self._outbox.run(server, reply.outbox)
+                await self.outbox.run(server, errands)
             except StoreUnavailable as error:
                 # It has happened; the rest is written down, and done when it can be.
                 log.debug(
@@ -66,35 +97,29 @@ class Acting:
                     reason=error.reason,
                     event="chat.outbox_postponed",
                 )
-        return reply.values
+        return values
 
-    async def look(
-        self,
-        server: RedisClient,
-        script: Script,
-        request: dict[str, Any],
-        decode: Decode[Values],
-        *,
-        rate: Rate = NO_RATE,
-        user: str = "",
-    ) -> Values:
-        """What a script that changes nothing answers, but for the count of a `rate`."""
-        counted = await self._counting(server, rate, user)
-        request = {**request, **counted}
-        return (await self._scripts.run(server, script, request, decode, durable=False)).values
+    async def count(self, rate: UserRate | None) -> None:
+        """One more of a user, where there is a limit. Raises `RequestError` `rate_limited`."""
+        if rate:
+            home = self.shards.of(user_stream(rate.user))
+            await self.run(home, _take_rate, {"rate": rate}, durable=False)
 
-    async def _counting(self, server: RedisClient, rate: Rate, user: str) -> dict[str, Any]:
-        """What a script on `server` is to be asked, so that it counts; where the user is on another
-        server, it is counted there now. Raises `RequestError` `rate_limited`."""
-        asked = rate.of(user)
-        if not asked:
-            return {}
-        if self.shards.of(user_stream(user)) is server:
-            return asked
-        await self.count(rate, user)
-        return {}
+    async def ask(self, server: RedisClient, script: Script, request: dict[str, Any]) -> list[Any]:
+        """The same for the outbox itself, which has its own order: the errands that the script
+        leaves to be done, then its values."""
+        return self._accepted(await server.run(script, [], [self._encoded(request)], durable=True))
 
-    async def count(self, rate: Rate, user: str) -> None:
-        """One more of `user`. Raises `RequestError` `rate_limited`."""
-        if asked := rate.of(user):
-            await self.look(self.shards.of(user_stream(user)), _take_rate, asked, nothing)
+    def _encoded(self, request: dict[str, Any]) -> bytes:
+        return _encode({**self._common, **request})
+
+    def _accepted(self, reply: list[Any]) -> list[Any]:
+        """What follows "ok". Raises `RequestError` for "no"."""
+        if reply[0] == b"ok":
+            return reply[1:]
+        code, detail, field, *limit = (part.decode() for part in reply[1:])
+        if limit:
+            after, name, quota = limit
+            policy = LimitPolicy(name, int(quota), WINDOW_SECONDS)
+            raise over_limit(self._refusals, policy, detail, after_seconds=int(after))
+        raise RequestError(code, detail, field=field or None)

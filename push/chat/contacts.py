@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from push.chat.actions import Acting
 from push.chat.conversation_id import with_user
-from push.chat.scripts import one_list
-from push.chat.settings import NO_RATE, Rate
+from push.chat.settings import UserRate
 from push.redis import keyspace
 from push.redis.client import RedisClient
 from push.redis.scripts import load_script
@@ -25,13 +24,13 @@ class Contacts:
         self._acting = acting
 
     async def known(
-        self, user: str, others: Sequence[str], *, active: bool, rate: Rate = NO_RATE
+        self, user: str, others: Sequence[str], *, active: bool, rate: UserRate | None
     ) -> set[str]:
         """Those of `others` that share a conversation or a group with `user`.
 
         `active`: only where they have written to `user`, or have created the group or written in
         it. So a stranger who writes to them, or adds them to a group, learns nothing. Counts for
-        the `rate` of `user`; raises `RequestError` `rate_limited`.
+        the `rate`; raises `RequestError` `rate_limited`.
         """
         shards, home = self._acting.shards, user_stream(user)
         groups = await self._groups_of(user)
@@ -40,7 +39,7 @@ class Contacts:
             here = groups.get(server, [])
             for start in range(0, max(len(here), 1), GROUPS_AT_A_TIME):
                 left = [each for each in others if each not in found]
-                if rate is NO_RATE and not left:
+                if not (rate or left):
                     return found
                 request = {
                     "user": user,
@@ -48,11 +47,11 @@ class Contacts:
                     "chats": [self._chat_on(server, user, other) for other in left],
                     "groups": here[start : start + GROUPS_AT_A_TIME],
                     "active": active,
-                    **rate.of(user),
+                    "rate": rate,
                 }
-                rate = NO_RATE  # the first question, which the user's own server gets, has counted
-                reply = await self._acting.look(server, _contacts, request, one_list)
-                found |= {left[position - 1] for position in reply}
+                rate = None  # the first question, which the user's own server gets, has counted
+                (known,) = await self._acting.run(server, _contacts, request, durable=False)
+                found |= {left[position - 1] for position in known}
         return found
 
     def _chat_on(self, server: RedisClient, user: str, other: str) -> str:

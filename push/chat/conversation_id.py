@@ -25,10 +25,6 @@ def with_user(user: str, peer: str) -> ConversationId:
     return ConversationId(USER_PREFIX + peer, f"chat:{one},{other}", user=peer)
 
 
-def of_group(group: str) -> ConversationId:
-    return ConversationId(GROUP_PREFIX + group, GROUP_PREFIX + group, group=group)
-
-
 def to_user(user: str, peer: str | UnsetType, field: str = "to.user") -> ConversationId:
     """What `user` says to `peer` belongs there. Raises `RequestError` `invalid`."""
     if peer is UNSET or not is_name(peer):
@@ -44,7 +40,7 @@ def to_group(group: str | UnsetType, field: str = "to.group") -> ConversationId:
     """Raises `RequestError` `invalid`."""
     if group is UNSET or not is_name(group):
         raise _no_name(field)
-    return of_group(group)
+    return ConversationId(GROUP_PREFIX + group, GROUP_PREFIX + group, group=group)
 
 
 def conversation_of(user: str, name: str, field: str = "conversation") -> ConversationId:

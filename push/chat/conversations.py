@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 from push.chat.actions import Acting
 from push.chat.conversation_id import ConversationId, conversation_of
 from push.chat.messages import MAX_PAGE_BYTES, message_of
-from push.chat.scripts import one_list
 from push.chat.settings import ChatSettings
 from push.redis import keyspace
 from push.redis.scripts import load_script
@@ -97,9 +96,8 @@ class Conversations:
                 "max_bytes": MAX_PAGE_BYTES,
                 "history_before_join": self._settings.history_before_join,
             }
-            rows = await self._acting.look(
-                self._acting.shards.of(owners[0]), _summaries, request, one_list
-            )
+            home = self._acting.shards.of(owners[0])
+            (rows,) = await self._acting.run(home, _summaries, request, durable=False)
             for place, row in zip(places, rows, strict=False):
                 found[place] = row
 

@@ -16,7 +16,6 @@ from push.chat.actions import Acting
 from push.chat.conversation_id import with_user
 from push.chat.groups import Groups
 from push.chat.outbox import UserOutbox
-from push.chat.scripts import number, text
 from push.chat.settings import CLIENT_ID_SECONDS
 from push.devices.registration import Devices, check_user
 from push.devices.session_queries import SessionQueries
@@ -78,7 +77,7 @@ class Erasure:
         `StoreUnavailable`: then a part of it is done, and the rest will be.
         """
         check_user(user)
-        found = await self._acting.run(self._home(user), _begin, {"user": user}, number)
+        (found,) = await self._acting.run(self._home(user), _begin, {"user": user})
         if found:
             return await self.go_on(user)
         kicked = await self._kick(user)
@@ -175,16 +174,16 @@ class Erasure:
         left = 1
         while left:
             request = {"user": user, "limit": PART}
-            left = await self._acting.run(self._home(user), _erase_stream, request, number)
+            (left,) = await self._acting.run(self._home(user), _erase_stream, request)
 
     async def _in_parts(
         self, server: RedisClient, script: Script, request: dict[str, Any], place: str
     ) -> None:
         """Run a script that answers where it is to go on, until it says ''."""
-        going_on = ""
+        going_on = b""
         while True:
-            request = {**request, place: going_on, "limit": PART}
-            going_on = await self._acting.run(server, script, request, text)
+            request = {**request, place: going_on.decode(), "limit": PART}
+            (going_on,) = await self._acting.run(server, script, request)
             if not going_on:
                 return
 

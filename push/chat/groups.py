@@ -15,8 +15,7 @@ from twisted.logger import Logger
 
 from push.chat.actions import Acting
 from push.chat.contacts import Contacts
-from push.chat.scripts import Decode, Values, nothing, number, one_list, texts
-from push.chat.settings import NO_RATE, ChatSettings, Rate
+from push.chat.settings import ChatSettings, UserRate
 from push.devices.readers import Readers
 from push.devices.record import as_fields
 from push.redis import keyspace
@@ -68,10 +67,9 @@ class Groups:
     async def create(self, owner: str, said: NewGroup, *, by_device: bool = False) -> GroupInfo:
         """A new group. The settings say whether a device may create it, how often, and which users
         it may make members."""
-        rate = self._settings.group_changes if by_device else NO_RATE
         if by_device and self._settings.create_groups == "backend":
             raise RequestError("not_allowed", "only a backend creates groups")
-        strangers, rate = await self._strangers(owner, said.members, rate)
+        strangers, rate = await self._strangers(owner, said.members, by_device=by_device)
         if strangers:
             raise RequestError(
                 "not_allowed",
@@ -85,8 +83,9 @@ class Groups:
             "type": said.type,
             "extra": "null" if said.extra is UNSET else bytes(said.extra).decode(),
             "max_members": self._settings.group_max_members,
+            "rate": rate,
         }
-        created = await self._act(_create, group, owner, request, _group_of, rate=rate)
+        created = _group_of(await self._act(_create, group, owner, request))
         silent = await self._readers.apply_groups([owner, *said.members])
         return msgspec.structs.replace(created, silent=silent or ABSENT)
 
@@ -94,36 +93,44 @@ class Groups:
         return self._acting.shards.of(group_stream(group))
 
     async def get(self, group: str, by: str | None) -> GroupInfo:
-        return await self._acting.look(
-            self._home(group), _get_group, _request(group, by), _group_of
-        )
+        return _group_of(await self._get(_request(group, by)))
 
     async def members(self, group: str, by: str | None, *, cursor: str, limit: int) -> MemberPage:
         """Members in the order of their names."""
         place = read_cursor("members", cursor, str)
         request = {**_request(group, by), "cursor": place[0] if place else "", "limit": limit}
-        return await self._acting.look(self._home(group), _get_group, request, _member_page)
+        return _member_page(await self._get(request))
+
+    async def _get(self, request: dict[str, Any]) -> list[Any]:
+        home = self._home(request["group"])
+        return await self._acting.run(home, _get_group, request, durable=False)
 
     async def add(
         self, group: str, users: Sequence[str], by: str | None, *, by_device: bool = False
     ) -> Results:
         """`ok`, or why not, for each user. The settings say how often a device may add users, and
         which ones."""
-        rate = self._settings.group_changes if by_device else NO_RATE
-        strangers, rate = await self._strangers(by, users, rate)
-        request = {"max_members": self._settings.group_max_members, "strangers": strangers}
-        return await self._each(_add, group, users, by, request, rate=rate)
+        strangers, rate = await self._strangers(by, users, by_device=by_device)
+        request = {
+            "max_members": self._settings.group_max_members,
+            "strangers": strangers,
+            "rate": rate,
+        }
+        return await self._each(_add, group, users, by, request)
 
     async def _strangers(
-        self, by: str | None, users: Sequence[str], rate: Rate
-    ) -> tuple[list[str], Rate]:
+        self, by: str | None, users: Sequence[str], *, by_device: bool
+    ) -> tuple[list[str], UserRate | None]:
         """Those of `users` that a device of `by` may not add; and the rate that is not counted
         yet."""
-        if rate is NO_RATE or by is None or self._settings.direct == "anyone":
+        if by is None or not by_device:
+            return [], None
+        rate = self._settings.group_changes.of(by)
+        if self._settings.direct == "anyone":
             return [], rate
         others = [each for each in dict.fromkeys(users) if each != by]
         known = await self._contacts.known(by, others, active=False, rate=rate)
-        return [each for each in others if each not in known], NO_RATE
+        return [each for each in others if each not in known], None
 
     async def remove(self, group: str, users: Sequence[str], by: str | None) -> Results:
         """`ok`, or why not, for each user."""
@@ -148,14 +155,14 @@ class Groups:
             for name in ("role", "muted"):
                 if getattr(changes.member, name) is not UNSET:
                     request[name] = getattr(changes.member, name)
-        return await self._act(_change, group, by, request, _group_of)
+        return _group_of(await self._act(_change, group, by, request))
 
     async def dismiss(self, group: str, by: str | None) -> list[str]:
         """At once for all requests; its members are notified a part at a time.
 
         Returns the nodes that are silent.
         """
-        await self._act(_dismiss, group, by, {}, nothing)
+        await self._act(_dismiss, group, by, {})
         try:
             await self.let_go(group)
         except StoreUnavailable as error:
@@ -172,7 +179,7 @@ class Groups:
         while left:
             async with self._changing:
                 request = {"limit": CHANGED_AT_A_TIME}
-                left = await self._act(_dismiss_part, group, None, request, number)
+                (left,) = await self._act(_dismiss_part, group, None, request)
 
     async def let_go_of_erased(self, group: str, user: str) -> bool:
         """A user that is erased leaves: another is the owner, or the group ends with its last one.
@@ -189,7 +196,8 @@ class Groups:
         found = ""
         for _ in range(TRIES):
             request = {"group": group, "user": user}
-            role, heir = await self._acting.look(self._home(group), _heir, request, texts)
+            values = await self._acting.run(self._home(group), _heir, request, durable=False)
+            role, heir = (value.decode() for value in values)
             if not role:
                 return found
             found = role
@@ -225,9 +233,8 @@ class Groups:
     async def _joined(self, user: str, streams: list[str]) -> list[tuple[str, int]]:
         groups = [stream.removeprefix(GROUP_PREFIX) for stream in streams]
         request = {"user": user, "groups": groups}
-        offsets = await self._acting.look(
-            self._acting.shards.of(streams[0]), _joined, request, one_list
-        )
+        home = self._acting.shards.of(streams[0])
+        (offsets,) = await self._acting.run(home, _joined, request, durable=False)
         return [(s, int(offset)) for s, offset in zip(streams, offsets, strict=True) if offset]
 
     async def _each(
@@ -237,11 +244,9 @@ class Groups:
         users: Sequence[str],
         by: str | None,
         more: dict[str, Any],
-        *,
-        rate: Rate = NO_RATE,
     ) -> Results:
-        """The users are judged one by one: a part at a time, and what is refused after the first
-        part is the result of those that are left."""
+        """The users are judged one by one: a part at a time, of which the first counts for a rate.
+        What is refused after that is the result of those that are left."""
         each = list(dict.fromkeys(users))
         codes: list[str] = []
         turns = self._changing if len(each) > CHANGED_AT_A_TIME else contextlib.nullcontext()
@@ -250,38 +255,24 @@ class Groups:
             request = {**more, "users": part}
             try:
                 async with turns:
-                    judged = await self._act(script, group, by, request, one_list, rate=rate)
+                    (judged,) = await self._act(script, group, by, request)
             except RequestError as refusal:
                 if not codes:
                     raise
                 codes += [refusal.code] * (len(each) - len(codes))
             else:
                 codes += [code.decode() for code in judged]
-            rate = NO_RATE
+            more = {**more, "rate": None}
         # One question for all. Also for users of which nothing changed now: a caller that repeats
         # a request because an answer was lost must know that it is in effect.
         silent = await self._readers.apply_groups(each)
         return Results(dict(zip(each, codes, strict=True)), silent)
 
     async def _act(
-        self,
-        script: Script,
-        group: str,
-        by: str | None,
-        more: dict[str, Any],
-        decode: Decode[Values],
-        *,
-        rate: Rate = NO_RATE,
-    ) -> Values:
+        self, script: Script, group: str, by: str | None, more: dict[str, Any]
+    ) -> list[Any]:
         request = {**_request(group, by), "id": self._acting.next_id(), **more}
-        return await self._acting.run(
-            self._home(group),
-            script,
-            request,
-            decode,
-            rate=rate,
-            user=by or "",
-        )
+        return await self._acting.run(self._home(group), script, request)
 
 
 def _request(group: str, by: str | None) -> dict[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from functools import partial
 from itertools import product
 from typing import Any
 
@@ -13,13 +12,10 @@ from msgspec import UNSET, UnsetType
 
 from push.chat.actions import Acting
 from push.chat.conversation_id import ConversationId
-from push.chat.scripts import nothing, number, texts
 from push.chat.settings import (
     CLIENT_ID_SECONDS,
-    NO_RATE,
     RECEIPTS_UP_TO_MEMBERS,
     ChatSettings,
-    Rate,
 )
 from push.redis.scripts import load_script
 from push.wire.api.conversations import (
@@ -78,59 +74,56 @@ class MessageService:
         The same `client_id` again is the same message; with another request `idempotency_mismatch`.
         """
         self._check(said)
-        rate = self._settings.messages if by_device else NO_RATE
         client_id = "" if said.client_id is UNSET else said.client_id
         request = {
             "owner": to.owner,
             "from": sender,
             "id": self._acting.next_id(),
             "tail": _tail_of(said).decode(),
-            "to": _encode(_to(sender, to)).decode(),
+            "to": _encode(
+                {"users": [sender, to.user]} if to.user else {"group": to.group}
+            ).decode(),
             "client_id": client_id,
             "digest": _digest_of(said) if client_id else "",
             "client_id_seconds": CLIENT_ID_SECONDS,
             "may_begin": not by_device or self._settings.direct == "anyone",
+            "rate": self._settings.messages.of(sender) if by_device else None,
             **self._kept,
         }
         if client_id and len(self._shards) > 1:
-            sent = await self._send_claimed(request, rate)
+            values = await self._send_claimed(request)
         else:
-            sent = await self._acting.run(
-                self._shards.of(to.owner), _send, request, _sent, rate=rate, user=sender
-            )
-        if sent.id == request["id"]:  # not one that came before with its `client_id`
+            values = await self._acting.run(self._shards.of(to.owner), _send, request)
+        id, conversation, seq, ts = (value.decode() for value in values)
+        if id == request["id"]:  # not one that came before with its `client_id`
             self.accepted[
                 "group" if to.user is None else "user", "device" if by_device else "backend"
             ] += 1
-        return sent
+        return Sent(id, conversation, int(seq), int(ts))
 
-    async def _send_claimed(self, request: dict[str, Any], rate: Rate) -> Sent:
+    async def _send_claimed(self, request: dict[str, Any]) -> list[bytes]:
         """First the sender's server agrees to what the client id is for, then it is sent."""
         claim = {name: request[name] for name in ("from", "client_id", "owner", "id")}
         home = self._shards.of(user_stream(request["from"]))
-        claim["id"], owner = await self._acting.run(
-            home,
-            _claim,
-            {**claim, "seconds": CLAIMED_SECONDS, **rate.of(request["from"])},
-            texts,
-        )
+        first = {**claim, "seconds": CLAIMED_SECONDS, "rate": request["rate"]}
+        claim["id"], owner = (each.decode() for each in await self._acting.run(home, _claim, first))
         if owner != request["owner"]:
             raise RequestError(
                 "idempotency_mismatch",
                 "this client_id is of a message to another conversation",
                 field="client_id",
             )
-        request = {**request, "id": claim["id"]}
+        request = {**request, "id": claim["id"], "rate": None}
         try:
-            sent = await self._acting.run(self._shards.of(request["owner"]), _send, request, _sent)
+            values = await self._acting.run(self._shards.of(request["owner"]), _send, request)
         except RequestError as refusal:
             if refusal.code != "idempotency_mismatch":
                 release = {**claim, "release": True, "seconds": 1}
-                await self._acting.run(home, _claim, release, nothing)
+                await self._acting.run(home, _claim, release)
             raise
         kept = {**claim, "seconds": CLIENT_ID_SECONDS}
-        await self._acting.run(home, _claim, kept, nothing)
-        return sent
+        await self._acting.run(home, _claim, kept)
+        return values
 
     def _check(self, said: NewMessage) -> None:
         size = len(memoryview(said.data))
@@ -157,15 +150,12 @@ class MessageService:
             request["after"] = asked.after
         if asked.before is not UNSET:
             request["before"] = asked.before
-        page = await self._acting.look(
-            self._shards.of(conversation.owner),
-            _history,
-            request,
-            partial(_page, conversation.name),
-        )
+        home = self._shards.of(conversation.owner)
+        rows, more = await self._acting.run(home, _history, request, durable=False)
+        messages = [message_of(conversation.name, row) for row in rows]
         if asked.after is UNSET:
-            page.messages.reverse()
-        return page
+            messages.reverse()
+        return HistoryPage(messages, bool(more))
 
     async def recall(self, conversation: ConversationId, seq: int, by: str | None) -> None:
         """The content is gone for all users who have not read it. A repetition changes nothing."""
@@ -177,7 +167,7 @@ class MessageService:
             "history_before_join": self._settings.history_before_join,
             "id": self._acting.next_id(),
         }
-        await self._acting.run(self._shards.of(conversation.owner), _recall, request, nothing)
+        await self._acting.run(self._shards.of(conversation.owner), _recall, request)
 
     async def move(self, conversation: ConversationId, said: ReadPositions, by: str) -> Positions:
         """How far `by` is, which never goes back."""
@@ -190,9 +180,8 @@ class MessageService:
         for name in ("delivered", "read"):
             if getattr(said, name) is not UNSET:
                 request[name] = getattr(said, name)
-        return await self._acting.run(
-            self._shards.of(conversation.owner), _positions, request, _positions_of
-        )
+        home = self._shards.of(conversation.owner)
+        return Positions(*map(int, await self._acting.run(home, _positions, request)))
 
     async def typing(self, conversation: ConversationId, by: str) -> None:
         """Users who are online see it; it is stored nowhere."""
@@ -201,17 +190,15 @@ class MessageService:
             "by": by,
             "id": self._acting.next_id(),
             "may_begin": self._settings.direct == "anyone",
+            "rate": self._settings.typing.of(by),
         }
-        rate = self._settings.typing
-        sent = await self._acting.look(
-            self._shards.of(conversation.owner), _typing, request, number, rate=rate, user=by
-        )
-        if not sent:
+        home = self._shards.of(conversation.owner)
+        (told,) = await self._acting.run(home, _typing, request, durable=False)
+        if not told:
             assert conversation.user is not None
-            stream = user_stream(conversation.user)
-            await self._acting.look(
-                self._shards.of(stream), _typing, {**request, "told": True}, nothing
-            )
+            home = self._shards.of(user_stream(conversation.user))
+            request |= {"told": True, "rate": None}
+            await self._acting.run(home, _typing, request, durable=False)
 
 
 def kept_of(settings: ChatSettings) -> dict[str, int]:
@@ -220,20 +207,6 @@ def kept_of(settings: ChatSettings) -> dict[str, int]:
         "history_ms": settings.history_days * MS_PER_DAY,
         "history_count": settings.history_count,
     }
-
-
-def _sent(values: list[Any]) -> Sent:
-    id, conversation, seq, ts = (value.decode() for value in values)
-    return Sent(id, conversation, int(seq), int(ts))
-
-
-def _positions_of(values: list[Any]) -> Positions:
-    return Positions(*(int(value) for value in values))
-
-
-def _page(conversation: str, values: list[Any]) -> HistoryPage:
-    rows, more = values
-    return HistoryPage([message_of(conversation, row) for row in rows], bool(more))
 
 
 def message_of(conversation: str, row: list[bytes]) -> HistoryMessage:
@@ -264,8 +237,3 @@ def _digest_of(said: NewMessage) -> str:
         said.data,
     )
     return hashlib.sha256(_encode(members)).hexdigest()
-
-
-def _to(sender: str, to: ConversationId) -> dict[str, Any]:
-    """The receivers of a message, for the ledger."""
-    return {"group": to.group} if to.user is None else {"users": [sender, to.user]}

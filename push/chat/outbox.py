@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 from twisted.logger import Logger
 
-from push.chat.scripts import ChatScripts, nothing
+from push.chat.actions import Acting
 from push.devices.outbox import REMOVED, SubscriptionChange
 from push.devices.outbox import Outbox as DeviceOutbox
 from push.redis import keyspace
@@ -22,7 +22,6 @@ from push.redis.client import RedisClient
 from push.redis.connection.errors import StoreUnavailable
 from push.redis.periodic import PeriodicTask
 from push.redis.scripts import load_script
-from push.redis.shards import Shards
 from push.redis.work_queue import WorkQueue
 from push.runtime.ports import Clock
 from push.runtime.tasks import Semaphore, gather
@@ -58,9 +57,9 @@ class _Errand(NamedTuple):
 class UserOutbox:
     """Does what the scripts of one server have written down for users of others."""
 
-    def __init__(self, shards: Shards, scripts: ChatScripts, devices: DeviceOutbox) -> None:
-        self._shards = shards
-        self._scripts = scripts
+    def __init__(self, acting: Acting, devices: DeviceOutbox) -> None:
+        self._acting = acting
+        self._shards = acting.shards
         self._devices = devices
         self._turns = Semaphore(USERS_AT_A_TIME)
         self._letting_in = Semaphore(1)  # of all groups, so that Redis has time for others between
@@ -81,8 +80,8 @@ class UserOutbox:
         group, by, id, offset, *users = errand.arguments
         request = {"group": group, "by": by, "id": id, "offset": offset, "users": users}
         async with self._letting_in:
-            reply = await self._scripts.run(server, _let_in, request, nothing)
-        await self.run(server, reply.outbox)
+            errands, *_ = await self._acting.ask(server, _let_in, request)
+        await self.run(server, errands)
         await self._done(server, errand)
 
     async def _done(self, server: RedisClient, errand: _Errand) -> None:
@@ -105,9 +104,9 @@ class UserOutbox:
             "arguments": errand.arguments,
         }
         home = self._shards.of(user_stream(errand.user))
-        reply = await self._scripts.run(home, _user_errand, request, list)
+        _, *values = await self._acting.ask(home, _user_errand, request)
         if errand.kind in ("follow", "unfollow"):
-            last, tokens = reply.values
+            last, tokens = values
             await self._change_devices(home, errand, last, [token.decode() for token in tokens])
 
     async def _change_devices(
@@ -138,10 +137,10 @@ class UserOutbox:
         if begin is None or last < begin:
             return  # the conversation ended, or the user was erased
         to = _encode({"users": owner.removeprefix("chat:").split(",")}).decode()
-        seq, back = last, False
+        seq, back = last, 0
         while seq <= last:
             request: dict[str, Any] = {"user": errand.user, "owner": owner, "seq": seq, "to": to}
-            request |= {"begin": begin, "back": back}
+            request |= {"begin": begin, "back": bool(back)}
             found = await server.command(
                 "XRANGE", server.key(f"{keyspace.HISTORY}{owner}"), f"{seq}-0", f"{seq}-0"
             )
@@ -150,8 +149,9 @@ class UserOutbox:
                 texts = [field.decode() for field in fields]
                 request["message"] = dict(zip(texts[::2], texts[1::2], strict=True))
             home = self._shards.of(user_stream(errand.user))
-            copied, back = (await self._scripts.run(home, _copy, request, _copied)).values
-            seq = seq - 1 if back else copied + 1
+            # The seq that was copied last, and whether the one before it is wanted first.
+            _, copied, back = await self._acting.ask(home, _copy, request)
+            seq = seq - 1 if back else int(copied) + 1
 
     async def _begin(self, server: RedisClient, owner: str, user: str) -> int | None:
         """The first seq of a conversation that is for this user; None: there is no conversation."""
@@ -167,8 +167,7 @@ class UserOutbox:
         request = {"user": user, "limit": ERRANDS_OF_USER}
         more = True
         while more:
-            reply = await self._scripts.run(server, _errands_of, request, list)
-            for_user, for_devices = reply.values
+            _, for_user, for_devices = await self._acting.ask(server, _errands_of, request)
             await self.run(server, for_user)
             await self._devices.run(server, for_devices)
             more = max(len(for_user), len(for_devices)) >= ERRANDS_OF_USER
@@ -177,12 +176,6 @@ class UserOutbox:
         """The user and their devices do not follow a group, unless they joined after `version`, an
         offset of the group's server."""
         await self._do(_Errand(b"", "unfollow", user, str(version), [stream, REMOVED]))
-
-
-def _copied(values: list[Any]) -> tuple[int, bool]:
-    """The seq that was copied last, and whether the one before it is wanted first."""
-    seq, back = values
-    return int(seq), bool(back)
 
 
 class UserOutboxRelay(PeriodicTask):

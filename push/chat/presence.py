@@ -28,13 +28,13 @@ class PresenceService:
         Raises `RequestError` `rate_limited`.
         """
         asked = list(dict.fromkeys(users))
-        rate = self._settings.asking
+        rate = self._settings.asking.of(user)
         if self._settings.presence == "contacts":
             others = [each for each in asked if each != user]
             known = await self._contacts.known(user, others, active=True, rate=rate)
             asked = [each for each in asked if each == user or each in known]
         else:
-            await self._acting.count(rate, user)
+            await self._acting.count(rate)
         if self._settings.presence == "off":
             asked = [each for each in asked if each == user]
         return await self._online_of(asked) if asked else {}

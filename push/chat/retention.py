@@ -5,7 +5,6 @@ from __future__ import annotations
 from push.chat.actions import Acting
 from push.chat.groups import Groups
 from push.chat.messages import kept_of
-from push.chat.scripts import number
 from push.chat.settings import ChatSettings
 from push.redis.client import RedisClient
 from push.redis.periodic import PeriodicTask
@@ -40,9 +39,6 @@ class HistoryRetention(PeriodicTask):
         self._kept = kept_of(settings)
 
     async def turn(self) -> None:
-        await self.tidy()
-
-    async def tidy(self) -> None:
         """Everything that is due now."""
         async for groups in DISMISSED.claim_all(self._server, PER_LOOK):
             for group in groups:
@@ -55,4 +51,4 @@ class HistoryRetention(PeriodicTask):
         more = 1
         while more:
             request = {"owner": owner, **self._kept}
-            more = await self._acting.run(self._server, _trim, request, number)
+            (more,) = await self._acting.run(self._server, _trim, request)

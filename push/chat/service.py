@@ -12,7 +12,6 @@ from push.chat.messages import MessageService
 from push.chat.outbox import UserOutbox, UserOutboxRelay
 from push.chat.presence import OnlineOf, PresenceService
 from push.chat.retention import HistoryRetention
-from push.chat.scripts import ChatScripts
 from push.chat.settings import ChatSettings
 from push.devices.outbox import Outbox
 from push.devices.readers import NO_READERS, Readers
@@ -41,15 +40,14 @@ class ChatService:
         refusals: RefusalCounts | None = None,
     ) -> None:
         self._settings = settings
-        self._alone = len(shards) == 1
-        self._scripts = ChatScripts(
-            alone=self._alone,
+        acting = self._acting = Acting(
+            shards,
+            snowflake,
             ttl_seconds=settings.ttl_seconds,
             retention=retention,
             refusals=RefusalCounts() if refusals is None else refusals,
         )
-        self._outbox = UserOutbox(shards, self._scripts, devices)
-        acting = self._acting = Acting(shards, self._scripts, self._outbox, snowflake)
+        self._outbox = acting.outbox = UserOutbox(acting, devices)
         contacts = Contacts(acting)
         self.groups = Groups(acting, contacts, settings, readers)
         self.messages = MessageService(acting, settings)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
@@ -17,6 +17,15 @@ Direct = Literal["anyone", "existing"]
 CreateGroups = Literal["anyone", "backend"]
 
 
+class UserRate(NamedTuple):
+    """A `Rate` and whose it is: the "rate" of a request to a script, which counts it."""
+
+    user: str
+    kind: str
+    per_minute: int
+    what: str
+
+
 class Rate(NamedTuple):
     """How often a minute the devices of a user may do something: acts are counted by their own
     scripts (rate.lua), on the server of the user. A backend is not limited.
@@ -27,14 +36,9 @@ class Rate(NamedTuple):
     per_minute: int
     what: str
 
-    def of(self, user: str) -> dict[str, Any]:
-        """What the script that counts it is asked; nothing when there is no limit."""
-        if not self.per_minute:
-            return {}
-        return {"rate": [user, self.kind, self.per_minute, self.what]}
-
-
-NO_RATE: Final = Rate("", 0, "")  # of a backend
+    def of(self, user: str) -> UserRate | None:
+        """None when there is no limit."""
+        return UserRate(user, *self) if self.per_minute else None
 
 
 class ChatSettings(msgspec.Struct, frozen=True, kw_only=True):

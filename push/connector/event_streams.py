@@ -16,7 +16,6 @@ from push.connector.transport.event_stream import WINDOW_FULL, StreamConnection,
 from push.runtime.ports import Clock
 from push.runtime.timers import Debounced
 from push.session.event_stream import StreamSession
-from push.session.events import Event
 from push.session.server_answers import SessionLimits
 from push.session.transitions import State
 from push.streams.event_positions import EventPositions
@@ -37,8 +36,6 @@ class StreamGateway(ConnectionOwner, Port):
 
     @property
     def limits(self) -> ConnectorLimits: ...
-
-    def handle(self, connection: DeviceConnection, events: list[Event]) -> None: ...
 
     def handed_over(self, former: DeviceConnection, connection: DeviceConnection) -> None:
         """`connection` has the transport of `former`, which is not used any more."""
@@ -112,7 +109,7 @@ class EventStreams:
         except RequestError as error:
             connection.refuse(error, with_body=method != b"HEAD")
             return
-        self._gateway.handle(connection, connection.protocol.begin(asked, deadline))
+        self._gateway.events.handle(connection, connection.protocol.begin(asked, deadline))
 
     # What was written
 
@@ -142,7 +139,7 @@ class EventStreams:
             self.positions.note(device.token, positions)
         events = protocol.take_written(self._reactor.seconds())
         if events:
-            self._gateway.handle(connection, events)
+            self._gateway.events.handle(connection, events)
 
 
 def _too_many_wait() -> RequestError:

@@ -1,13 +1,13 @@
-"""The owner of a connector's connections: it carries out what their protocols ask for.
+"""The owner of a connector's connections and of what works for them.
 
-`handle` is the one loop over what protocols say; a table names the method for each kind of event.
-What needs Redis runs as a coroutine, one a request, owned by its connection: an error in it is
-logged once and ends that connection with `internal`; no other connection notices.
+What their protocols ask for is carried out by `protocol_events`. What needs Redis runs as a
+coroutine, one a request, owned by its connection: an error in it is logged once and ends that
+connection with `internal`; no other connection notices.
 """
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -25,7 +25,8 @@ from push.connector.delivery.subscriptions import SessionSubscriptions
 from push.connector.event_streams import EventStreams
 from push.connector.limits.connector_limits import ConnectorLimits
 from push.connector.limits.read_queue import OVER_RATE_SECONDS
-from push.connector.protocol_events import EventMethod, ProtocolEvents, session_on
+from push.connector.protocol_events import ProtocolEvents
+from push.connector.requests.chat import ChatRequests
 from push.connector.requests.dispatch import RequestDispatcher
 from push.connector.requests.handshake import Handshake
 from push.connector.requests.topics import TopicRequests
@@ -43,7 +44,6 @@ from push.observe.session_events import CONNECTION_LOST
 from push.runtime.ports import Clock
 from push.runtime.tasks import TaskGroup
 from push.session.delivery_policy import DeliveryPolicy
-from push.session.events import Event, Progress
 from push.session.server import ServerSession
 from push.session.transitions import State
 from push.streams.event_positions import EventPositions
@@ -67,7 +67,7 @@ class Gateway:
         self.connections: set[DeviceConnection] = set()
         self.sessions: dict[str, DeviceSession] = {}
         self.opening: dict[str, DeviceSession] = {}
-        self._clock = clock
+        self.clock = clock
         self._services = services
         self._settings = settings
         self._jobs = TaskGroup()
@@ -93,36 +93,35 @@ class Gateway:
         topics = TopicRequests(shards, services.topics, self.subscriptions, self)
         self.requests = self._make_requests(topics)
         self._catch_up = CatchUp(clock, self.sources, policy, wheel, self.currency, self)
-        self._acknowledgements = Acknowledgements(
-            self.counters, self.sources, self.session_events, self._catch_up
-        )
         self._handshake = self._make_handshake(topics)
         self.event_streams = self._make_event_streams()
-        self._methods = self._make_methods(policy)
+        self.events = self._make_events(policy)
         shards.on_restored(self._restored)
 
     def _make_limits(self) -> ConnectorLimits:
         wanted, is_short = self._settings.connector_limits, self._services.is_short_of_memory
-        limits = ConnectorLimits(self._clock, wanted, is_short, self._over_rate)
+        limits = ConnectorLimits(self.clock, wanted, is_short, self._over_rate)
         limits.admission.connections = self.connections
         return limits
 
     def _make_requests(self, topics: TopicRequests) -> RequestDispatcher:
-        handlers = {**topics.handlers, **self._services.handlers}
+        handlers = {**topics.handlers, **ChatRequests(self._services.chat).handlers}
         bans, may_begin = self._services.bans, self.limits.may_begin
         return RequestDispatcher(handlers, self.currency, bans, self, may_begin)
 
-    def _make_methods(self, policy: DeliveryPolicy) -> dict[type[Event], EventMethod]:
-        redelivery = Redelivery(self._clock, self.sources, policy, self.counters, self)
-        acknowledgements, positions = self._acknowledgements, self.event_streams.positions
-        events = ProtocolEvents(
+    def _make_events(self, policy: DeliveryPolicy) -> ProtocolEvents:
+        redelivery = Redelivery(self.clock, self.sources, policy, self.counters, self)
+        acknowledgements = Acknowledgements(
+            self.counters, self.sources, self.session_events, self._catch_up
+        )
+        positions = self.event_streams.positions
+        return ProtocolEvents(
             self, self.counters, self._handshake, acknowledgements, redelivery, positions
         )
-        return events.methods()
 
     def _make_handshake(self, topics: TopicRequests) -> Handshake:
         return Handshake(
-            self._clock,
+            self.clock,
             self._services,
             self._settings,
             self.commands,
@@ -138,8 +137,8 @@ class Gateway:
     def _make_event_streams(self) -> EventStreams:
         limits = self._settings.limits
         shards, window = self._services.shards, limits.window_messages
-        positions = EventPositions(self._clock, shards, window, _log_failure)
-        return EventStreams(self._clock, limits, positions, self)
+        positions = EventPositions(self.clock, shards, window, _log_failure)
+        return EventStreams(self.clock, limits, positions, self)
 
     # Life
 
@@ -185,7 +184,7 @@ class Gateway:
         """Peers get time to read why, and requests to be carried out; then all is cut."""
         if self.connections or self.sessions:
             self._all_gone = Deferred()
-            patience = self._clock.callLater(patience_seconds, self._cut_all)
+            patience = self.clock.callLater(patience_seconds, self._cut_all)
             await self._all_gone
             if patience.active():
                 patience.cancel()
@@ -206,7 +205,7 @@ class Gateway:
         return self._settings.max_connections
 
     def new_protocol(self, codec: Codec) -> ServerSession:
-        return ServerSession(self._settings.limits, self._clock.seconds(), codec)
+        return ServerSession(self._settings.limits, self.clock.seconds(), codec)
 
     # What connections tell (push.connector.transport.connection.ConnectionOwner)
 
@@ -215,31 +214,6 @@ class Gateway:
         self.connections.add(connection)
         self.limits.admission.entered(connection, connection.ip)
         self.watch(connection)
-
-    def received(self, connection: DeviceConnection, data: bytes) -> None:
-        now, protocol = self._clock.seconds(), connection.protocol
-        events = protocol.receive_data(data, now)
-        if events:
-            self.handle(connection, events)
-        if protocol.unsent is not None:
-            connection.flush()
-        if protocol.charged_bytes:
-            self._charge(connection, protocol, now)
-
-    def received_together(self, connection: DeviceConnection, pieces: Sequence[bytes]) -> None:
-        now, protocol = self._clock.seconds(), connection.protocol
-        read = protocol.receive_data
-        events = [event for piece in pieces for event in read(piece, now)]
-        if events:
-            self.handle(connection, events)
-        connection.flush()
-        if protocol.charged_bytes:
-            self._charge(connection, protocol, now)
-
-    def _charge(self, connection: DeviceConnection, protocol: ServerSession, now: float) -> None:
-        frames, size_bytes = protocol.charged_frames, protocol.charged_bytes
-        protocol.charged_frames = protocol.charged_bytes = 0
-        self.reads.charge(connection, frames, size_bytes, now)
 
     def drained(self, connection: DeviceConnection) -> None:
         self.reads.check(connection)
@@ -278,14 +252,15 @@ class Gateway:
     def linger(self, connection: DeviceConnection, seconds: float) -> None:
         self.limits.admission.ending.add(connection)
         self._wheel.remove(connection)
-        self._wheel.at(connection, self._clock.seconds() + seconds)
+        self._wheel.at(connection, self.clock.seconds() + seconds)
 
     def abandoned(self, connection: DeviceConnection, code: str, reason: str) -> None:
-        self.handle(connection, connection.protocol.abandon(code, reason))
+        self.events.handle(connection, connection.protocol.abandon(code, reason))
 
     def forget(self, device: DeviceSession) -> None:
         """The session is over, and its connection lost."""
         device.phase = Phase.CLOSED
+        device.send = None
         self.requests.drained(device)
         self._catch_up.forget(device)
         device.connection.device = None
@@ -314,15 +289,6 @@ class Gateway:
         if waiter is not None and not (waiter.called or self.connections or self.sessions):
             waiter.callback(None)
 
-    # What protocols tell
-
-    def handle(self, connection: Connection, events: list[Event]) -> None:
-        for event in events:
-            if type(event) is Progress:  # here, because it comes for each acknowledgement
-                self._acknowledgements.progressed(session_on(connection), event)
-            else:
-                self._methods[type(event)](connection, event)
-
     # What parts ask for (push.connector.sessions.port.GatewayPort)
 
     def wake(self, device: DeviceSession) -> None:
@@ -344,7 +310,7 @@ class Gateway:
             self.session_events.redirected(connection.device, code, reason)
         if events and code is DisconnectCode.TAKEN_OVER:
             self.counters.taken_over += 1
-        self.handle(connection, events)
+        self.events.handle(connection, events)
         if code is DisconnectCode.KICKED and connection.device is not None:
             self._store_end(connection.device)  # the peer may take its time to close
 
@@ -384,7 +350,7 @@ class Gateway:
         if protocol.closing:
             connection.cut()
             return
-        self.handle(connection, protocol.tick(self._clock.seconds()))
+        self.events.handle(connection, protocol.tick(self.clock.seconds()))
         connection.flush()
         self.watch(connection)
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol, assert_never
 
 from twisted.logger import Logger
 
@@ -13,7 +12,6 @@ from push.connector.requests.dispatch import RequestDispatcher
 from push.connector.requests.handshake import Handshake
 from push.connector.sessions.device_session import Connection, DeviceSession
 from push.connector.sessions.port import GatewayPort
-from push.connector.transport.connection import DeviceConnection
 from push.connector.transport.counters import Counters
 from push.session.events import (
     ConnectRequested,
@@ -24,6 +22,7 @@ from push.session.events import (
     LateAcknowledged,
     OnlineAcknowledged,
     PositionsReached,
+    Progress,
     PublishRequested,
     RedeliveryDue,
     RegisterRequested,
@@ -39,9 +38,6 @@ log = Logger()
 _KNOWN_ENDS = frozenset((*map(str, DisconnectCode), *(each.name for each in ConnectStatus)))
 
 
-EventMethod = Callable[[Any, Any], None]  # of a connection and its event
-
-
 class EventOwner(GatewayPort, Protocol):
     """What is needed of the gateway beside what all parts need."""
 
@@ -53,8 +49,7 @@ class EventOwner(GatewayPort, Protocol):
 
 
 class ProtocolEvents:
-    """A method for each kind of event, but for `Progress`, which the gateway takes itself because
-    it comes for each acknowledgement."""
+    """Acts on what protocols say. What waits for Redis runs as a task of its connection."""
 
     def __init__(
         self,
@@ -72,60 +67,50 @@ class ProtocolEvents:
         self._redelivery = redelivery
         self._positions = positions
 
-    def methods(self) -> dict[type[Event], EventMethod]:
-        return {
-            LateAcknowledged: self._acknowledged_late,
-            OnlineAcknowledged: self._acknowledged_online,
-            HeartbeatRequested: self._answer_heartbeat,
-            RedeliveryDue: self._redeliver,
-            PublishRequested: self._publish,
-            RegisterRequested: self._register,
-            ConnectRequested: self._connect,
-            RenewRequested: self._renew,
-            PositionsReached: self._hold_positions,
-            GoodbyeSaid: self._goodbye,
-            Ended: self._ended,
-        }
+    def handle(self, connection: Connection, events: list[Event]) -> None:
+        gateway = self._gateway
+        for event in events:
+            match event:
+                case Progress():  # the first, because it comes for each acknowledgement
+                    self._acknowledgements.progressed(session_on(connection), event)
+                case PublishRequested():
+                    gateway.requests.take(session_on(connection), event)
+                case OnlineAcknowledged():
+                    self._acknowledgements.online(session_on(connection), event)
+                case LateAcknowledged():
+                    self._acknowledgements.late(session_on(connection), event)
+                case HeartbeatRequested(message_id, sub_signal):
+                    connection.protocol.pong(message_id, sub_signal, gateway.now_ms())
+                    gateway.watch(connection)
+                case ConnectRequested():
+                    gateway.run(connection, self._handshake.connect(connection, event))
+                case RegisterRequested():
+                    gateway.run(connection, self._handshake.register(connection, event))
+                case RenewRequested():
+                    device = session_on(connection)
+                    gateway.run(connection, self._handshake.renew(device, event))
+                case RedeliveryDue(deliveries):
+                    device = session_on(connection)
+                    gateway.run(connection, self._redelivery.send(device, deliveries))
+                case PositionsReached(positions):
+                    token = session_on(connection).token
+                    if token is not None:
+                        self._positions.note(token, positions)
+                case GoodbyeSaid():
+                    self._goodbye(connection)
+                case Ended():
+                    self._ended(connection, event)
+                case _:
+                    assert_never(event)
 
-    def _acknowledged_late(self, connection: DeviceConnection, event: LateAcknowledged) -> None:
-        self._acknowledgements.late(session_on(connection), event)
-
-    def _acknowledged_online(self, connection: DeviceConnection, event: OnlineAcknowledged) -> None:
-        self._acknowledgements.online(session_on(connection), event)
-
-    def _answer_heartbeat(self, connection: DeviceConnection, event: HeartbeatRequested) -> None:
-        connection.protocol.pong(event.message_id, event.sub_signal, self._gateway.now_ms())
-        self._gateway.watch(connection)
-
-    def _redeliver(self, connection: DeviceConnection, event: RedeliveryDue) -> None:
-        device = session_on(connection)
-        self._gateway.run(connection, self._redelivery.send(device, event.deliveries))
-
-    def _publish(self, connection: DeviceConnection, event: PublishRequested) -> None:
-        self._gateway.requests.take(session_on(connection), event)
-
-    def _register(self, connection: DeviceConnection, event: RegisterRequested) -> None:
-        self._gateway.run(connection, self._handshake.register(connection, event))
-
-    def _connect(self, connection: DeviceConnection, event: ConnectRequested) -> None:
-        self._gateway.run(connection, self._handshake.connect(connection, event))
-
-    def _renew(self, connection: DeviceConnection, event: RenewRequested) -> None:
-        self._gateway.run(connection, self._handshake.renew(session_on(connection), event))
-
-    def _hold_positions(self, connection: DeviceConnection, event: PositionsReached) -> None:
-        token = session_on(connection).token
-        if token is not None:
-            self._positions.note(token, event.positions)
-
-    def _goodbye(self, connection: DeviceConnection, _event: GoodbyeSaid) -> None:
+    def _goodbye(self, connection: Connection) -> None:
         """The session stays until what it asked for is carried out, and no longer reads."""
         if connection.protocol.state is State.ENDING:
             connection.read_no_more()
             self._gateway.requests.drained(session_on(connection))
             self._gateway.watch(connection)
 
-    def _ended(self, connection: DeviceConnection, event: Ended) -> None:
+    def _ended(self, connection: Connection, event: Ended) -> None:
         if event.code in (DisconnectCode.BAD_FRAME, DisconnectCode.FRAME_TOO_LARGE):
             self._counters.bad_frames += 1
         # A peer's own code may be any word.

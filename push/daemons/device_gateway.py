@@ -7,7 +7,6 @@ from collections.abc import Callable
 from push.access.api_keys import Keyring
 from push.access.jwt import JwtVerifier
 from push.connector.gateway import Gateway
-from push.connector.requests.chat import chat_handlers
 from push.connector.sessions.services import GatewayServices, GatewaySettings
 from push.daemons.config.settings import Settings
 from push.daemons.domain import SECONDS_PER_DAY, Domain
@@ -50,6 +49,7 @@ def make_gateway(
         domain.devices,
         sessions,
         domain.topics,
+        domain.chat,
         keyring,
         domain.failed_keys,
         domain.bans,
@@ -58,7 +58,6 @@ def make_gateway(
         domain.observer.session_events,
         lambda carrier, ip: domain.directory.others(carrier, boot, ip),
         drain,
-        chat_handlers(domain.chat),
         is_short_of_memory,
         tracer,
     )

@@ -12,17 +12,17 @@ from typing import Any
 
 import msgspec
 
-from push.devices.record import (
-    as_fields,
-    elsewhere_of,
-    follows_of,
-    optional,
-    since_of,
-    without_rereads,
-)
+from push.devices.record import as_fields, elsewhere_of, optional, since_of
 from push.redis.clock import MICROSECONDS
 from push.redis.connection.replies import Argument
-from push.redis.keyspace import DEVICE_EPOCH, DEVICE_SESSION, DEVICE_USER
+from push.redis.keyspace import (
+    DEVICE_ATTEMPTS,
+    DEVICE_CURSOR,
+    DEVICE_EPOCH,
+    DEVICE_REREAD,
+    DEVICE_SESSION,
+    DEVICE_USER,
+)
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.runtime.tasks import gather
@@ -61,8 +61,8 @@ class RemotePart(msgspec.Struct):
 
 
 class FollowRecords:
-    """`attempt_pause_seconds`: how long after the last copy of a message the next one counts as an
-    attempt (see `follows_of`)."""
+    """`attempt_pause_seconds`: how long after the last copy of a message, or the device's last
+    progress, the next copy counts as an attempt."""
 
     def __init__(
         self, shards: Shards, attempt_pause_seconds: float, groups_of: GroupsOf | None = None
@@ -99,10 +99,26 @@ class FollowRecords:
         return FollowRecord(None, user, subscriptions, since)
 
     def subscriptions_of(
-        self, fields: dict[str, bytes], number: int, now_us: int
+        self, fields: dict[str, bytes], number: int, now_us: int, *, rereads: bool = True
     ) -> list[Subscription]:
-        """What the part of a record on server `number` says that its device follows there."""
-        return follows_of(fields, number, now_us, self._attempt_pause_us)
+        """What the part of a record on server `number` says that its device follows there: the
+        streams in which it has a cursor. `rereads`: see `take_parts`."""
+        subscriptions = []
+        for name, cursor in fields.items():
+            if not name.startswith(DEVICE_CURSOR):
+                continue
+            stream = name[2:]
+            begin = fields.get(DEVICE_REREAD + stream, cursor) if rereads else cursor
+            subscription = Subscription(stream, int(begin), number)
+            failed_attempts = fields.get(DEVICE_ATTEMPTS + stream)
+            if failed_attempts is not None:
+                offset, attempts, since_us = map(int, failed_attempts.split(b" "))
+                if offset > subscription.position:
+                    counts = now_us - since_us >= self._attempt_pause_us
+                    subscription.failed_offset = offset
+                    subscription.failed_attempts = attempts if counts else attempts - 1
+            subscriptions.append(subscription)
+        return subscriptions
 
     def server_of(self, token: str, stream: str) -> int:
         """Where the device follows `stream`: what everyone follows, every server has."""
@@ -152,13 +168,8 @@ class FollowRecords:
             raise RequestError("unavailable", "a newer connection has this token", after_seconds=1)
         now_us, fields, truncated = reply
         server.clock.observe(now_us)
-        if not rereads:
-            fields = without_rereads(fields)
-        subscriptions = [
-            subscription
-            for subscription in self.subscriptions_of(fields, number, now_us)
-            if subscription.stream in streams
-        ]
+        followed = self.subscriptions_of(fields, number, now_us, rereads=rereads)
+        subscriptions = [each for each in followed if each.stream in streams]
         return RemotePart(
             subscriptions, since_of(fields), [stream for stream in truncated if stream in streams]
         )

@@ -17,51 +17,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from push.redis.keyspace import (
-    DEVICE_ATTEMPTS,
-    DEVICE_CURSOR,
-    DEVICE_ELSEWHERE,
-    DEVICE_REREAD,
-    DEVICE_START,
-)
-from push.session.subscription import Subscription
+from push.redis.keyspace import DEVICE_ELSEWHERE, DEVICE_START
 
 
 def as_fields(reply: Sequence[bytes]) -> dict[str, bytes]:
     """HGETALL's flat answer as a dict; a later field replaces an earlier one."""
     return {reply[i].decode(): reply[i + 1] for i in range(0, len(reply), 2)}
-
-
-def follows_of(
-    fields: dict[str, bytes], shard: int, now_us: int, attempt_pause_us: int
-) -> list[Subscription]:
-    """The streams a device follows on server number `shard`: those in which it has a cursor.
-
-    A copy that is handed out now counts as an attempt only if the one before, or the device's last
-    progress, was `attempt_pause_us` ago.
-    """
-    subscriptions = []
-    for name, value in fields.items():
-        if not name.startswith(DEVICE_CURSOR):
-            continue
-        stream = name[2:]
-        subscription = Subscription(stream, int(fields.get(DEVICE_REREAD + stream, value)), shard)
-        failed_attempts = fields.get(DEVICE_ATTEMPTS + stream)
-        if failed_attempts is not None:
-            offset, attempts, since_us = map(int, failed_attempts.split(b" "))
-            if offset > subscription.position:
-                counts = now_us - since_us >= attempt_pause_us
-                subscription.failed_offset, subscription.failed_attempts = (
-                    offset,
-                    attempts if counts else attempts - 1,
-                )
-        subscriptions.append(subscription)
-    return subscriptions
-
-
-def without_rereads(fields: dict[str, bytes]) -> dict[str, bytes]:
-    """So that reading begins at the stored cursors."""
-    return {name: fields[name] for name in fields if not name.startswith(DEVICE_REREAD)}
 
 
 def elsewhere_of(fields: dict[str, bytes]) -> dict[str, tuple[str, str]]:

@@ -10,7 +10,7 @@ from push.access.claims import Claims
 from push.access.jwt import JwtVerifier
 from push.devices.follow_record import FollowRecords, client_cursors
 from push.devices.outbox import Outbox
-from push.devices.record import as_fields, optional, without_rereads
+from push.devices.record import as_fields, optional
 from push.devices.registration import Devices, digest_of, unknown_token
 from push.redis.connection.replies import Argument
 from push.redis.joined_calls import JoinedCalls, answer_of
@@ -75,16 +75,6 @@ class OpeningItem(msgspec.Struct, omit_defaults=True):
     waited_us: int = -1  # not left out: it is set when it is sent
 
 
-class _Taken(msgspec.Struct):
-    """What the record of a device says, which the session has taken (see `open.lua`)."""
-
-    now_us: int
-    before: tuple[str, str] | None
-    fields: dict[str, bytes]
-    truncated: list[str]
-    outbox: list[bytes]
-
-
 class SessionOpening:
     """Opens the sessions of one connector, named by its boot id and node."""
 
@@ -131,76 +121,23 @@ class SessionOpening:
         except RequestError:
             await self._verify(asked, ip)  # only who knows the secret learns of a ban
             raise
-        if isinstance(asked, StreamConnect):
-            return await self._open_stream(asked, token, claims, session, ip)
         if token is None:
             assert claims is not None
-            return await self._open_user(claims, asked.cursors)
+            return await self._open_user(asked, claims)
         cursors = asked.cursors
         if len(cursors) > MANY_CURSORS:
             await self._verify(asked, ip)
             cursors = await self._followed(token, claims, cursors)
-        return await self._open_device(asked, token, claims, cursors, session, ip)
-
-    async def _open_stream(
-        self,
-        asked: StreamConnect,
-        token: str | None,
-        claims: Claims | None,
-        session: str,
-        ip: str,
-    ) -> Opened:
-        """The event that the client had last acknowledges what it had; nothing is read again."""
-        if token is not None:
-            cursors = {}
-            if asked.last_event_id:
-                await self._verify(asked, ip)
-                cursors = await cursors_at(self._shards, token, asked.last_event_id)
-            return await self._open_device(
-                asked, token, claims, cursors, session, ip, rereads=False
-            )
-        assert claims is not None
-        if asked.by_id:
-            detail = "`ack`: id needs a device, and the JWT names none"
-            raise RequestError("invalid", detail, field="ack")
-        return await self._open_user(claims, {})
+        elif isinstance(asked, StreamConnect) and asked.last_event_id:
+            # The event that the client had last acknowledges what it had.
+            await self._verify(asked, ip)
+            cursors = await cursors_at(self._shards, token, asked.last_event_id)
+        return await self._take_device(asked, token, claims, cursors, session, ip)
 
     async def _verify(self, asked: ConnectRequest, ip: str) -> None:
         """The secret, when something is looked up before the script that opens does so."""
         if asked.token is not None and asked.secret is not None:
             await self._devices.verify(asked.token, asked.secret, ip)
-
-    async def _open_device(
-        self,
-        asked: ConnectRequest,
-        token: str,
-        claims: Claims | None,
-        cursors: dict[str, str],
-        session: str,
-        ip: str,
-        *,
-        rereads: bool = True,
-    ) -> Opened:
-        """`rereads`: a cursor before the stored one reads again from there."""
-        number = self._shards.number_of(device_stream(token))
-        item = self._item(number, asked, token, claims, cursors, session)
-        taken = await self._take_record(number, item, ip)
-        if not rereads:
-            taken.fields = without_rereads(taken.fields)
-        subscriptions = self._records.subscriptions_of(taken.fields, number, taken.now_us)
-        truncated = taken.truncated
-        for part in await self._records.take_parts(token, taken.fields, cursors, rereads=rereads):
-            subscriptions += part.subscriptions
-            truncated += part.truncated
-        return Opened(
-            token=token,
-            user=optional(taken.fields, DEVICE_USER),
-            subscriptions=subscriptions,
-            expires_s=claims.expires_s if claims else None,
-            before=taken.before,
-            truncated=truncated,
-            topics=claims.topics if claims else (),
-        )
 
     async def _followed(
         self, token: str, claims: Claims | None, cursors: dict[str, str]
@@ -217,50 +154,66 @@ class SessionOpening:
             streams.add(user_stream(claims.user))
         return {stream: cursors[stream] for stream in streams & cursors.keys()}
 
-    def _item(
+    async def _take_device(
         self,
-        number: int,
         asked: ConnectRequest,
         token: str,
         claims: Claims | None,
         cursors: dict[str, str],
         session: str,
-    ) -> OpeningItem:
-        here = []
+        ip: str,
+    ) -> Opened:
+        """The device's record becomes this session's, and says where reading begins. A stream of
+        events reads nothing again that was acknowledged."""
+        records, number = self._records, self._shards.number_of(device_stream(token))
+        home, rereads = self._shards[number], not isinstance(asked, StreamConnect)
+        item = OpeningItem(token, session, [])
         if cursors:
-            server_of = self._records.server_of
-            here = [*client_cursors(cursors, lambda stream: server_of(token, stream) == number)]
-        item = OpeningItem(token, session, here)
+            item.cursors += client_cursors(
+                cursors, lambda stream: records.server_of(token, stream) == number
+            )
         if asked.secret is not None:
             item.secret = digest_of(asked.secret)
         if claims is not None:
             item.topics = [topic_stream(topic) for topic in claims.topics if is_name(topic)]
             item.user = claims.user
             item.place = self._outbox.place_of(token, user_stream(claims.user))
-        return item
-
-    async def _take_record(self, number: int, item: OpeningItem, ip: str) -> _Taken:
-        """The record becomes this session's. What the JWT changes in it is done when it returns."""
-        home = self._shards[number]
         # A cursor may pass thousands of messages, each of which is counted.
         calls = self._alone if item.cursors else self._calls
         reply = await answer_of(calls[number], item)
-        if len(reply) == 1:
-            if reply[0] == b"unknown":
-                raise unknown_token(item.token)
-            raise await self._devices.wrong_secret(item.token, ip)
-        taken = _taken(reply)
-        home.clock.observe(taken.now_us)
-        if taken.outbox:
-            await self._outbox.run(home, taken.outbox)
-        return taken
+        if reply[0] == b"unknown":
+            raise unknown_token(token)
+        if reply[0] == b"wrong":
+            raise await self._devices.wrong_secret(token, ip)
+        now_us, former, boot, found, dropped, outbox, _epoch = reply
+        home.clock.observe(int(now_us))
+        if outbox:  # what the JWT changes in the record is done before the session begins
+            await self._outbox.run(home, outbox)
+        fields = as_fields(found)
+        subscriptions = records.subscriptions_of(fields, number, int(now_us), rereads=rereads)
+        truncated = [stream.decode() for stream in dropped]
+        for part in await records.take_parts(token, fields, cursors, rereads=rereads):
+            subscriptions += part.subscriptions
+            truncated += part.truncated
+        return Opened(
+            token=token,
+            user=optional(fields, DEVICE_USER),
+            subscriptions=subscriptions,
+            expires_s=claims.expires_s if claims else None,
+            before=(boot.decode(), former.decode()) if former and boot else None,
+            truncated=truncated,
+            topics=claims.topics if claims else (),
+        )
 
-    async def _open_user(self, claims: Claims, cursors: dict[str, str]) -> Opened:
+    async def _open_user(self, asked: ConnectRequest, claims: Claims) -> Opened:
         """A user without a device: nothing is stored, and reading begins where the client says.
 
         But not past the end of the stream (that is: not past the last offset of the server), and
         not before the user joined a group.
         """
+        if isinstance(asked, StreamConnect) and asked.by_id:
+            detail = "`ack`: id needs a device, and the JWT names none"
+            raise RequestError("invalid", detail, field="ack")
         own = user_stream(claims.user)
         home = self._shards.number_of(own)
         # Before the groups are looked up: what changes them later is read in the own stream.
@@ -275,7 +228,7 @@ class SessionOpening:
         end_of.update(zip(others, ends, strict=True))
         subscriptions = []
         for stream, number in shards.items():
-            position, said = end_of[number], cursors.get(stream)
+            position, said = end_of[number], asked.cursors.get(stream)
             if said is not None and is_offset(said):
                 position = min(int(said), position)
             subscriptions.append(Subscription(stream, max(position, since[stream]), number))
@@ -304,14 +257,3 @@ def _again(item: OpeningItem, reply: list[Any]) -> OpeningItem | None:
     if reply[0] in (b"unknown", b"wrong", b"late", b"failed"):
         return None
     return msgspec.structs.replace(item, secret=None, told_epoch=reply[-1])
-
-
-def _taken(reply: list[Any]) -> _Taken:
-    now, session, boot, fields, truncated, outbox, _epoch = reply
-    return _Taken(
-        now_us=int(now),
-        before=(boot.decode(), session.decode()) if session and boot else None,
-        fields=as_fields(fields),
-        truncated=[stream.decode() for stream in truncated],
-        outbox=outbox,
-    )

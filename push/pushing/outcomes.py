@@ -49,7 +49,9 @@ def end_span(span: Span, target: Target, result: PushResult | Exception) -> None
 
 def result_of_item(outcome: PushResult | Exception) -> PushResult | RequestError:
     """Of an item of a batch, which says itself what became of it."""
-    if isinstance(outcome, PushResult | RequestError):
+    if isinstance(outcome, PushResult):
+        return outcome
+    if isinstance(outcome, RequestError):
         return outcome
     if isinstance(outcome, StoreUnavailable):
         return as_request_error(outcome)

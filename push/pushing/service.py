@@ -19,7 +19,7 @@ from push.pushing.targets import Target, addresses_of, as_asked, as_in_a_query, 
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.runtime.log_detail import detail
-from push.runtime.tasks import gather
+from push.runtime.tasks import Semaphore, gather
 from push.runtime.tracing import PUBLISH, Span, Tracer
 from push.streams.ledger import DeliveryCounts, DeviceLine, Ledger
 from push.streams.message import MessageContent as StoredContent
@@ -43,6 +43,11 @@ from push.wire.idents import (
 log = Logger()
 
 Done = TypeVar("Done")
+
+# Pushes that are written to more streams together are carried out a few at a time, so that Redis
+# answers everybody else between two of them: two, so that it need not wait for the next one.
+FEW_STREAMS = 50
+LARGE_PUSHES_AT_A_TIME = 2
 
 _cancel = load_script("streams", "cancel")
 _encode = msgspec.json.Encoder().encode
@@ -75,16 +80,15 @@ class Push(msgspec.Struct, frozen=True):
 
 
 class _Begun(msgspec.Struct, frozen=True):
-    """A push, and the id that it has for its message. `is_new` False: one before it had the key.
+    """A push, and its message. `is_new` False: one before it had the key.
 
-    `once` None: it has no key. `span` None: it is not traced.
+    `span` None: it is not traced.
     """
 
     push: Push
-    id: str
-    is_new: bool
-    once: IdempotencyKey | None
+    message: Message
     span: Span | None
+    is_new: bool = True
 
 
 class PushService:
@@ -111,6 +115,7 @@ class PushService:
         self._snowflake = snowflake
         self._ledger = Ledger(shards)
         self._running: set[str] = set()
+        self._large = Semaphore(LARGE_PUSHES_AT_A_TIME)
         # By the kind of their target, since the start of the process; a request that came before
         # with its key is not counted again.
         self.accepted = Counter(dict.fromkeys(TARGET_OF_NAME, 0))
@@ -123,7 +128,11 @@ class PushService:
         and `StoreUnavailable`, after which the same key again leads to one message all the same:
         the key is kept by the script that publishes.
         """
-        outcomes = await self._push_all([push])
+        if len(push.target.names) > FEW_STREAMS:
+            async with self._large:
+                outcomes = await self._push_all([push])
+        else:
+            outcomes = await self._push_all([push])
         if isinstance(outcomes[0], PushResult):
             return outcomes[0]
         raise cast(Exception, outcomes.pop())
@@ -134,17 +143,19 @@ class PushService:
         Messages for one stream are written in the order of the items. Of items with one key the
         later wait for the earlier, and get its answer.
         """
+        if sum(max(len(item.target.names), 1) for item in items) <= FEW_STREAMS:
+            return await self._push_each(items)
+        async with self._large:
+            return await self._push_each(items)
+
+    async def _push_each(self, items: Sequence[Push]) -> list[PushResult | RequestError]:
+        keys = [item.once for item in items if item.once is not None]
+        if len(set(keys)) == len(keys):
+            return [result_of_item(outcome) for outcome in await self._push_all(items)]
         results: dict[int, PushResult | RequestError] = {}
         waiting: Sequence[int] = range(len(items))
         while waiting:
-            keys: set[str] = set()
-            now: list[int] = []
-            later: list[int] = []
-            for place in waiting:
-                once = items[place].once
-                (later if once is not None and once in keys else now).append(place)
-                if once is not None:
-                    keys.add(once)
+            now, later = _apart(items, waiting)
             outcomes = await self._push_all([items[place] for place in now])
             results.update(zip(now, map(result_of_item, outcomes), strict=True))
             waiting = later
@@ -154,69 +165,84 @@ class PushService:
         """What became of each. Their keys are in use until all of it is known."""
         begun = [self._begin(push) for push in pushes]
         try:
-            if len(self._shards) == 1:
-                return await self._write_all(begun)
-            return await self._write_all(await gather(self._claimed(each) for each in begun))
+            claimed = begun
+            if len(self._shards) > 1:
+                claimed = await gather(self._claimed(each) for each in begun)
+            handing: list[Deferred[Handed | Exception]] = []
+            messages: list[Message] = []
+            for each in claimed:
+                if isinstance(each, Exception):
+                    continue
+                if each.message.addresses:
+                    messages.append(each.message)
+                else:
+                    handing.append(Deferred.fromCoroutine(_outcome(self._hand_out(each))))
+            published = iter(await self._publisher.publish_all(messages) if messages else ())
+            handed = iter([await each for each in handing])
+            return [
+                each
+                if isinstance(each, Exception)
+                else self._ended(each, next(published if each.message.addresses else handed))
+                for each in claimed
+            ]
         finally:
             for each in begun:
                 if isinstance(each, _Begun) and each.push.once is not None:
                     self._running.discard(each.push.once)
 
     def _begin(self, push: Push) -> _Begun | Exception:
-        """From here on its key is in use."""
-        if push.once is not None and push.once in self._running:
-            return RequestError(
-                "in_progress",
-                "the first request with this Idempotency-Key is still running",
-                after_seconds=1,
-            )
+        """Its message, with an id. From here on its key is in use."""
         once = None
         if push.once is not None:
+            if push.once in self._running:
+                return RequestError(
+                    "in_progress",
+                    "the first request with this Idempotency-Key is still running",
+                    after_seconds=1,
+                )
             self._running.add(push.once)
             once = _once_of(push, push.once)
         span = None if self._tracer is None else self._tracer.start(PUBLISH, push.trace)
-        return _Begun(push, self._snowflake.next_id(), True, once, span)
+        target, content = push.target, push.content
+        id = self._snowflake.next_id()
+        is_stored = content.qos > 0 and content.ttl_seconds > 0
+        message = Message(
+            addresses_of(target),
+            id,
+            encode_content(_stored_content(id, content)),
+            content.ttl_seconds,
+            is_stored,
+            content.qos > 0 and not is_stored,
+            _encode(as_asked(target)).decode(),
+            content.collapse,
+            once,
+            span.traceparent if span is not None and span.is_sampled else None,
+        )
+        return _Begun(push, message, span)
 
     async def _claimed(self, begun: _Begun | Exception) -> _Begun | Exception:
         """With the id that its key is for on all servers."""
-        if isinstance(begun, Exception) or begun.once is None:
+        if isinstance(begun, Exception) or begun.message.once is None:
             return begun
-        id = await _outcome(self._publisher.claim(begun.once, begun.id))
+        message = begun.message
+        id = await _outcome(self._publisher.claim(begun.message.once, message.id))
         if isinstance(id, Exception):
             return _refused(begun, id)
-        return structs.replace(begun, id=id, is_new=id == begun.id)
-
-    async def _write_all(
-        self, all_begun: Sequence[_Begun | Exception]
-    ) -> list[PushResult | Exception]:
-        """Those to addresses are handed out, the others are published together."""
-        handing: list[Deferred[Handed | Exception]] = []
-        messages: list[Message] = []
-        for begun in all_begun:
-            if isinstance(begun, Exception):
-                continue
-            if begun.push.target.kind == "ip":
-                handing.append(Deferred.fromCoroutine(_outcome(self._hand_out(begun))))
-            else:
-                messages.append(_message_of(begun))
-        published = iter(await self._publisher.publish_all(messages) if messages else ())
-        handed = iter([await each for each in handing])
-        return [
-            begun
-            if isinstance(begun, Exception)
-            else self._ended(begun, next(handed if begun.push.target.kind == "ip" else published))
-            for begun in all_begun
-        ]
+        if id == message.id:
+            return begun
+        content = encode_content(_stored_content(id, begun.push.content))
+        message = structs.replace(message, id=id, content=content)
+        return structs.replace(begun, message=message, is_new=False)
 
     async def _hand_out(self, begun: _Begun) -> Handed:
         if self._nearby is None:
             raise RequestError("unavailable", "no connector can be asked from here")
-        push = begun.push
+        target, content = begun.push.target, begun.push.content
         return await self._nearby.push(
-            push.target.names[0],
-            _stored_content(begun),
-            acknowledged=push.content.qos > 0,
-            once=begun.once,
+            target.names[0],
+            _stored_content(begun.message.id, content),
+            acknowledged=content.qos > 0,
+            once=begun.message.once,
         )
 
     def _ended(
@@ -229,7 +255,10 @@ class PushService:
         result = receipt_of(target, outcome)
         if isinstance(result, Exception):
             return _refused(begun, result)
-        self._count(begun, outcome)
+        if begun.is_new and outcome.id == begun.message.id:
+            self.accepted[target.kind] += 1  # else it was when the key came first
+            if self._push_events is not None:
+                self._tell_of(outcome, self._push_events)
         if begun.span is not None:
             end_span(begun.span, target, result)
         if detail.debug:
@@ -243,20 +272,14 @@ class PushService:
             )
         return result
 
-    def _count(self, begun: _Begun, outcome: Published | Handed) -> None:
-        """It was accepted; not counted again is what came before with its key."""
-        if not begun.is_new or outcome.id != begun.id:
-            return
-        self.accepted[begun.push.target.kind] += 1
-        if self._push_events is None:
-            return
+    def _tell_of(self, outcome: Published | Handed, events: PushEvents) -> None:
         named: list[str] = []
         if isinstance(outcome, Published):
             now_us = outcome.now_us
             named = [as_in_a_query(each.stream) for each in outcome.outcomes if each.known]
         else:
             now_us = self._shards.first.clock.now_us()
-        self._push_events.pushed(outcome.id, now_us // 1000, named, len(named))
+        events.pushed(outcome.id, now_us // 1000, named, len(named))
 
     async def message(self, id: str) -> DeliveryCounts:
         """What became of a message; raises `RequestError` `unknown_message`."""
@@ -324,26 +347,21 @@ async def _outcome(call: Awaitable[Done]) -> Done | Exception:
         return error
 
 
-def _stored_content(begun: _Begun) -> StoredContent:
-    content = begun.push.content
-    return StoredContent(begun.id, content.data, content.title, content.body, content.encoding)
+def _stored_content(id: str, content: PushContent) -> StoredContent:
+    return StoredContent(id, content.data, content.title, content.body, content.encoding)
 
 
-def _message_of(begun: _Begun) -> Message:
-    target, content, span = begun.push.target, begun.push.content, begun.span
-    stored = content.qos > 0 and content.ttl_seconds > 0
-    return Message(
-        addresses_of(target),
-        begun.id,
-        encode_content(_stored_content(begun)),
-        content.ttl_seconds,
-        stored,
-        online=content.qos > 0 and not stored,
-        to=_encode(as_asked(target)).decode(),
-        collapse=content.collapse,
-        once=begun.once,
-        trace=span.traceparent if span is not None and span.is_sampled else None,
-    )
+def _apart(items: Sequence[Push], places: Sequence[int]) -> tuple[list[int], list[int]]:
+    """Those of `places` whose items have keys of their own, and those whose key came before."""
+    keys: set[str] = set()
+    first: list[int] = []
+    again: list[int] = []
+    for place in places:
+        once = items[place].once
+        (again if once is not None and once in keys else first).append(place)
+        if once is not None:
+            keys.add(once)
+    return first, again
 
 
 def _refused(begun: _Begun, error: Exception) -> Exception:

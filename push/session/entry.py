@@ -165,6 +165,8 @@ def batches_of(entries: Sequence[Entry]) -> list[Batch]:
 
     A batch ends with an entry for the connector: what that ends is not handed what follows it.
     """
+    if len(entries) == 1:
+        return [Batch(entries)]
     controls = any(entry.control is not None for entry in entries)
     if not controls and sum(len(entry.body) for entry in entries) <= PART_BYTES:
         return [Batch(entries)]

@@ -218,7 +218,7 @@ class StreamSession(ServerSession):
         self._comment_at = now + interval_seconds
         if not self.is_blocked:
             self._stalled_seconds = 0.0
-            self._say(piece(COMMENT))
+            self.unsent = [*(self.unsent or ()), piece(COMMENT)]
         else:
             self._stalled_seconds += interval_seconds
             if self._stalled_seconds > self._limits.heartbeat_grace_seconds:

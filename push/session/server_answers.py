@@ -301,10 +301,9 @@ class ServerAnswers:
         self._decoder.discard()
 
     def _send(self, signal: int, sub_signal: SubSignal, message_id: int, body: bytes) -> None:
-        if self.state is not State.CLOSING:
-            self._say(self.codec.encode(signal, sub_signal, message_id, body))
-
-    def _say(self, data: bytes) -> None:
+        if self.state is State.CLOSING:
+            return
+        data = self.codec.encode(signal, sub_signal, message_id, body)
         if self.unsent is None:
             self.unsent = [data]
         else:

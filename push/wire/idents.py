@@ -18,7 +18,6 @@ _DIGITS = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _CHECK = _DIGITS + "*~$=U"
 _VALUE = {digit: value for value, digit in enumerate(_DIGITS)}
 _PAIRS = tuple(first + second for first in _DIGITS for second in _DIGITS)
-_SHIFTS = range(50, -1, -10)
 TOKEN_CHARACTERS = 14
 _EPOCH_MS = 1_735_689_600_000  # 2025-01-01: 41 bits of milliseconds last until 2094
 
@@ -44,8 +43,10 @@ STREAM_KINDS = (STREAM_ALL, "dev", "user", "topic", "group")  # the part before 
 
 def encode_crockford(number: int) -> str:
     """13 digits and a check character for 0 <= `number` < 2**65."""
-    digits = [_PAIRS[(number >> shift) & 1023] for shift in _SHIFTS]
-    return f"{_DIGITS[number >> 60]}{''.join(digits)}{_CHECK[number % 37]}"
+    first = f"{_DIGITS[number >> 60]}{_PAIRS[number >> 50 & 1023]}{_PAIRS[number >> 40 & 1023]}"
+    middle = f"{_PAIRS[number >> 30 & 1023]}{_PAIRS[number >> 20 & 1023]}"
+    last = f"{_PAIRS[number >> 10 & 1023]}{_PAIRS[number & 1023]}{_CHECK[number % 37]}"
+    return first + middle + last
 
 
 def is_token(text: str) -> bool:
@@ -93,9 +94,9 @@ class Snowflake:
         self._last = 0
 
     def next_id(self) -> str:
-        ticks = max(self._now_ms() - _EPOCH_MS, 0) << 12
-        self._last = max(ticks, self._last + 1)
-        milliseconds, sequence = self._last >> 12, self._last & 0xFFF
+        ticks = self._now_ms() - _EPOCH_MS << 12
+        self._last = last = ticks if ticks > self._last else self._last + 1
+        milliseconds, sequence = last >> 12, last & 0xFFF
         return encode_crockford((milliseconds << 22 | self._process << 12 | sequence) & (2**63 - 1))
 
 

@@ -11,7 +11,6 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from push.chat import groups
 from push.chat.conversation_id import to_group
-from push.chat.scripts import nothing
 from push.connector.delivery import fanout
 from push.wire.api.conversations import NewMessage
 from push.wire.api.groups import GroupChanges, MemberChange, NewGroup
@@ -232,7 +231,7 @@ async def test_members_of_a_dismissed_group_who_were_not_let_go_are_later(
     bob = await person("bob")
     group = (await node.chat.groups.create("anna", NewGroup("g", members=["bob"]))).group
     await wait_until(lambda: "follow" in bob.kinds)
-    await node.chat.groups._act(groups._dismiss, group, "anna", {}, nothing)
+    await node.chat.groups._act(groups._dismiss, group, "anna", {})
     await wait_until(lambda: "unfollow" in bob.kinds)
     assert "dismissed" not in [event["event"] for event in of_kind(bob, "group")]
     server = node.shards.of(f"group:{group}")

@@ -23,17 +23,15 @@ LAST = MANY[-1]
 def sizes(monkeypatch: pytest.MonkeyPatch, node: Node) -> Iterator[list[int]]:
     """For how many users each call of a script was that names users."""
     found: list[int] = []
-    scripts = node.chat._scripts
-    original = scripts.run
+    acting = node.chat._acting
+    encoded = acting._encoded
 
-    async def noted(
-        server: Any, script: Any, request: dict[str, Any], *rest: Any, **more: Any
-    ) -> Any:
+    def noted(request: dict[str, Any]) -> bytes:
         if "users" in request:
             found.append(len(request["users"]))
-        return await original(server, script, request, *rest, **more)
+        return encoded(request)
 
-    monkeypatch.setattr(scripts, "run", noted)
+    monkeypatch.setattr(acting, "_encoded", noted)
     yield found
     assert found
     assert max(found) <= CHANGED_AT_A_TIME

@@ -19,7 +19,7 @@ from push.access.api_keys import ApiKey, Keyring
 from push.chat.conversation_id import to_group
 from push.chat.service import ChatService
 from push.chat.settings import ChatSettings
-from push.connector.requests.chat import chat_handlers
+from push.connector.requests.chat import ChatRequests
 from push.connector.requests.dispatch import Caller
 from push.devices.outbox import Outbox
 from push.http.routes.apps import make_group
@@ -81,7 +81,7 @@ class Scene:
         self.group = ""
         self.user = user
         self.seqs: dict[str, int] = {}
-        self._handlers = chat_handlers(chat)
+        self._handlers = ChatRequests(chat).handlers
         self._door = door
 
     async def set_up(self, type: str) -> None:
@@ -105,9 +105,9 @@ class Scene:
 
     async def device(self, name: str, /, **body: Any) -> str:
         caller = Caller("session", "token", self.user)
-        decode, handle = self._handlers[RequestName[name]]
+        handler = self._handlers[RequestName[name]]
         try:
-            answer = await handle(caller, decode(json.dumps(body).encode()))
+            answer = await handler.handle(caller, handler.decode(json.dumps(body).encode()))
         except RequestError as refusal:
             return refusal.code
         return _outcome(getattr(answer, "results", None))

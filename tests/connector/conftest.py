@@ -36,7 +36,6 @@ from push.access.jwt import JwtVerifier, load_keys
 from push.chat.settings import ChatSettings
 from push.connector.gateway import Gateway
 from push.connector.listener import device_factory
-from push.connector.requests.chat import chat_handlers
 from push.connector.session_queries import SessionQueryHandler as OwnClients
 from push.connector.sessions.services import GatewayServices, GatewaySettings
 from push.connector.transport.device_port import DevicePort
@@ -366,6 +365,7 @@ class Node:
             self.devices,
             sessions,
             self.topics,
+            self.chat,
             keyring,
             domain.failed_keys,
             self.bans,
@@ -373,7 +373,6 @@ class Node:
             domain.snowflake,
             domain.observer.session_events,
             others,
-            handlers=chat_handlers(self.chat),
         )
         self.gateway = Gateway(reactor, services, settings)
         self.upkeep = upkeep_of(domain)

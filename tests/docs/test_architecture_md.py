@@ -36,8 +36,8 @@ NAMED = re.compile(r"`(push/[\w./]+\.(?:py|lua))`(?: \(((?:`\w+`(?:, )?)+)\))?")
 WAYS = {
     "A push, from HTTP to the socket": (25, 35),
     "An acknowledgement, to the stored cursor": (11, 13),
-    "A message to a group, to its members": (18, 24),
-    "A connection, from `CONNECT` to open": (18, 30),
+    "A message to a group, to its members": (15, 20),
+    "A connection, from `CONNECT` to open": (15, 22),
 }
 
 

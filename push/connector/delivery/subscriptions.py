@@ -101,7 +101,8 @@ class SessionSubscriptions:
         waiting = []
         for subscription in subscriptions:
             device.subscriptions[subscription.stream] = subscription
-            confirmed = self._sources.follow(device, subscription)
+            hub = self._sources.of(subscription).hub
+            confirmed = hub.follow(subscription.stream, device, subscription)
             if confirmed.called:
                 subscription.heard = True
             else:

@@ -63,7 +63,8 @@ class Line(Generic[One]):
 
     def append(self, one: One) -> None:
         self._waiting.append(one)
-        self._request()
+        if not self._turn.is_waiting:
+            self._turn.request(self.rest_seconds)
 
     def stop(self) -> list[One]:
         """Returns those that wait."""
@@ -71,16 +72,20 @@ class Line(Generic[One]):
         waiting, self._waiting = list(self._waiting), deque()
         return waiting
 
-    def _request(self) -> None:
-        if not self._turn.is_waiting:
-            self._turn.request(self.rest_seconds)
-
     def _work(self) -> None:
         begun = now = self._clock.seconds()
         waiting, left_bytes = self._waiting, self._bytes_per_turn
         worked_off = 0
         while waiting and left_bytes > 0 and now - begun < self._seconds_per_turn:
-            size_bytes = self._work_off_one(waiting.popleft())
+            one = waiting.popleft()
+            try:
+                size_bytes = self._work_off(one)
+            except Exception:
+                size_bytes = 0
+                log.failure(
+                    "What a device sent could not be handled", event="connection.turn_failed"
+                )
+                self._failed(one)
             if size_bytes is not None:
                 worked_off += 1
                 left_bytes -= max(size_bytes, LEAST_BYTES_PER_SLICE)
@@ -89,12 +94,4 @@ class Line(Generic[One]):
         rest_seconds = min(max((now - begun) * self.rests, least_seconds), MOST_REST_SECONDS)
         self._rest_until = now + rest_seconds if rest_seconds else 0.0
         if waiting:
-            self._request()
-
-    def _work_off_one(self, one: One) -> int | None:
-        try:
-            return self._work_off(one)
-        except Exception:
-            log.failure("What a device sent could not be handled", event="connection.turn_failed")
-            self._failed(one)
-            return 0
+            self._turn.request(self.rest_seconds)

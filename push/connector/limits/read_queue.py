@@ -30,6 +30,7 @@ from push.connector.limits.counts import (
     WAITING_REQUESTS,
     LimitCounts,
 )
+from push.connector.limits.large_requests import LargeRequests
 from push.connector.limits.line import Line
 from push.connector.limits.newcomers import LONG_RESTS, SECONDS_PER_TURN, Newcomers
 from push.connector.limits.session_rates import Rates, SessionRates
@@ -124,6 +125,7 @@ class ReadQueue:
         self._ready = self._line()
         self._busy = self._line(rests=LONG_RESTS)
         self._newcomers = Newcomers(reactor, self._take_turn, self._failed)
+        self.large_requests = LargeRequests(reactor)
         self._requests = Line(
             reactor,
             _begin,
@@ -278,16 +280,12 @@ class ReadQueue:
     def _enter(self, connection: ReadConnection, paused: PausedReading) -> None:
         """Let it wait for its turn, or aside."""
         limit = paused.limit = self._limit_over(connection)
-        if limit is None:
-            self._line_up(connection)
-        else:
+        if limit is not None:
             self._counts.acted[limit] += 1
             self._stop(connection, paused)
             self._aside[connection] = None
             self._look.request()
-
-    def _line_up(self, connection: ReadConnection) -> None:
-        if connection.is_newcomer:
+        elif connection.is_newcomer:
             self._newcomers.append(connection)
         elif self._rates.has_used_much(connection, self._reactor.seconds()):
             self._busy.append(connection)
@@ -312,7 +310,20 @@ class ReadQueue:
         paused = connection.paused
         if paused is None or paused.limit is not None:
             return None  # it was lost, or waits aside
-        return self._work_off(connection, paused)
+        done = 0
+        if paused.waiting_bytes:
+            end = connection.take_slice(paused.data, paused.start)
+            done = end - paused.start
+            paused.start = end
+        if connection.paused is paused:  # else it was forgotten, with all that waited
+            self.waiting_bytes -= done
+            if not connection.is_read:
+                self.forget(connection)
+            elif paused.waiting_bytes or self._limit_over(connection) is not None:
+                self._enter(connection, paused)
+            else:
+                self._resume(connection, paused)
+        return done
 
     def _failed(self, connection: ReadConnection) -> None:
         """An error of the server ends the connection whose turn it was, and no other."""
@@ -328,22 +339,6 @@ class ReadQueue:
                 "A connection that waited could not be handled", event="connection.wait_failed"
             )
             self._failed(connection)
-
-    def _work_off(self, connection: ReadConnection, paused: PausedReading) -> int:
-        done = 0
-        if paused.waiting_bytes:
-            end = connection.take_slice(paused.data, paused.start)
-            done = end - paused.start
-            paused.start = end
-        if connection.paused is paused:  # else it was forgotten, with all that waited
-            self.waiting_bytes -= done
-            if not connection.is_read:
-                self.forget(connection)
-            elif paused.waiting_bytes or self._limit_over(connection) is not None:
-                self._enter(connection, paused)
-            else:
-                self._resume(connection, paused)
-        return done
 
     @staticmethod
     def _resume(connection: ReadConnection, paused: PausedReading) -> None:
@@ -372,8 +367,7 @@ class ReadQueue:
             self._over_rate(connection, rate)
         elif limit is None:
             del self._aside[connection]
-            paused.limit = None
-            self._line_up(connection)
+            self._enter(connection, paused)
         elif limit != paused.limit:
             paused.limit = limit
             self._counts.acted[limit] += 1

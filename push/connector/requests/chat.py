@@ -9,8 +9,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from push.chat.conversation_id import conversation_of, to_group, to_user
 from push.chat.service import ChatService
 from push.chat.settings import MAX_ASKED_FOR_PRESENCE
-from push.connector.requests.dispatch import handling
-from push.connector.sessions.services import Caller, Handler
+from push.connector.requests.dispatch import Caller, Handler
 from push.wire.api.common import Cursor, InEffect, Limit, Name, Seq, check_names
 from push.wire.api.conversations import ConversationName, NewMessage, Presence, Range, ReadPositions
 from push.wire.api.groups import GroupChanges, NewGroup, Users
@@ -113,9 +112,93 @@ class PresenceBody(Struct):
         check_names("users", *self.users)
 
 
-def chat_handlers(chat: ChatService) -> dict[int, Handler]:
-    """Who answers which sub-signal."""
-    return {**_message_handlers(chat), **_group_handlers(chat)}
+class ChatRequests:
+    """Answers them, each by the service that HTTP calls as well."""
+
+    def __init__(self, chat: ChatService) -> None:
+        self._messages = chat.messages
+        self._groups = chat.groups
+        self._conversations = chat.conversations
+        self._presence = chat.presence
+
+    @property
+    def handlers(self) -> dict[int, Handler]:
+        return {
+            RequestName.MS: Handler(SendBody, self._send),
+            RequestName.MP: Handler(HistoryBody, self._history),
+            RequestName.MR: Handler(RecallBody, self._recall),
+            RequestName.MRN: Handler(PositionsBody, self._move),
+            RequestName.CL: Handler(ConversationListBody, self._list),
+            RequestName.TP: Handler(TypingBody, self._typing),
+            RequestName.PS: Handler(PresenceBody, self._online),
+            RequestName.GC: Handler(NewGroup, self._create),
+            RequestName.GPGI: Handler(GroupBody, self._get),
+            RequestName.GPGM: Handler(MemberListBody, self._members),
+            RequestName.GAM: Handler(GroupUsersBody, self._add),
+            RequestName.GKM: Handler(GroupUsersBody, self._remove),
+            RequestName.GQ: Handler(GroupBody, self._leave),
+            RequestName.GMI: Handler(ChangeGroupBody, self._change),
+            RequestName.GD: Handler(GroupBody, self._dismiss),
+        }
+
+    # Messages
+
+    async def _send(self, caller: Caller, body: SendBody) -> Struct:
+        user, to = _user_of(caller), body.to
+        conversation = to_group(to.group) if to.user is UNSET else to_user(user, to.user)
+        return await self._messages.send(user, conversation, body, by_device=True)
+
+    async def _history(self, caller: Caller, body: HistoryBody) -> Struct:
+        user = _user_of(caller)
+        return await self._messages.history(conversation_of(user, body.conversation), body, user)
+
+    async def _recall(self, caller: Caller, body: RecallBody) -> None:
+        user = _user_of(caller)
+        await self._messages.recall(conversation_of(user, body.conversation), body.seq, user)
+
+    async def _move(self, caller: Caller, body: PositionsBody) -> Struct:
+        user = _user_of(caller)
+        return await self._messages.move(conversation_of(user, body.conversation), body, user)
+
+    async def _list(self, caller: Caller, body: ConversationListBody) -> Struct:
+        return await self._conversations.page(
+            _user_of(caller), cursor=body.cursor, limit=body.limit
+        )
+
+    async def _typing(self, caller: Caller, body: TypingBody) -> None:
+        user = _user_of(caller)
+        await self._messages.typing(conversation_of(user, body.conversation), user)
+
+    async def _online(self, caller: Caller, body: PresenceBody) -> Struct:
+        return Presence(await self._presence.of(_user_of(caller), body.users))
+
+    # Groups
+
+    async def _create(self, caller: Caller, body: NewGroup) -> Struct:
+        return await self._groups.create(_user_of(caller), body, by_device=True)
+
+    async def _get(self, caller: Caller, body: GroupBody) -> Struct:
+        return await self._groups.get(body.group, _user_of(caller))
+
+    async def _members(self, caller: Caller, body: MemberListBody) -> Struct:
+        return await self._groups.members(
+            body.group, _user_of(caller), cursor=body.cursor, limit=body.limit
+        )
+
+    async def _add(self, caller: Caller, body: GroupUsersBody) -> Struct:
+        return await self._groups.add(body.group, body.users, _user_of(caller), by_device=True)
+
+    async def _remove(self, caller: Caller, body: GroupUsersBody) -> Struct:
+        return await self._groups.remove(body.group, body.users, _user_of(caller))
+
+    async def _leave(self, caller: Caller, body: GroupBody) -> Struct | None:
+        return _unless_all_confirmed(await self._groups.leave(body.group, _user_of(caller)))
+
+    async def _change(self, caller: Caller, body: ChangeGroupBody) -> Struct:
+        return await self._groups.change(body.group, body, _user_of(caller))
+
+    async def _dismiss(self, caller: Caller, body: GroupBody) -> Struct | None:
+        return _unless_all_confirmed(await self._groups.dismiss(body.group, _user_of(caller)))
 
 
 def _user_of(caller: Caller) -> str:
@@ -125,85 +208,5 @@ def _user_of(caller: Caller) -> str:
     return caller.user
 
 
-def _message_handlers(chat: ChatService) -> dict[int, Handler]:
-    async def send(caller: Caller, body: SendBody) -> Struct:
-        user, to = _user_of(caller), body.to
-        conversation = to_group(to.group) if to.user is UNSET else to_user(user, to.user)
-        return await chat.messages.send(user, conversation, body, by_device=True)
-
-    async def page(caller: Caller, body: HistoryBody) -> Struct:
-        user = _user_of(caller)
-        return await chat.messages.history(conversation_of(user, body.conversation), body, user)
-
-    async def recall(caller: Caller, body: RecallBody) -> None:
-        user = _user_of(caller)
-        await chat.messages.recall(conversation_of(user, body.conversation), body.seq, user)
-
-    async def move(caller: Caller, body: PositionsBody) -> Struct:
-        user = _user_of(caller)
-        return await chat.messages.move(conversation_of(user, body.conversation), body, user)
-
-    async def conversations(caller: Caller, body: ConversationListBody) -> Struct:
-        return await chat.conversations.page(_user_of(caller), cursor=body.cursor, limit=body.limit)
-
-    async def typing(caller: Caller, body: TypingBody) -> None:
-        user = _user_of(caller)
-        await chat.messages.typing(conversation_of(user, body.conversation), user)
-
-    async def presence(caller: Caller, body: PresenceBody) -> Struct:
-        return Presence(await chat.presence.of(_user_of(caller), body.users))
-
-    return {
-        RequestName.MS: handling(SendBody, send),
-        RequestName.MP: handling(HistoryBody, page),
-        RequestName.MR: handling(RecallBody, recall),
-        RequestName.MRN: handling(PositionsBody, move),
-        RequestName.CL: handling(ConversationListBody, conversations),
-        RequestName.TP: handling(TypingBody, typing),
-        RequestName.PS: handling(PresenceBody, presence),
-    }
-
-
 def _unless_all_confirmed(silent: list[str]) -> InEffect | None:
     return InEffect(silent) if silent else None
-
-
-def _group_handlers(chat: ChatService) -> dict[int, Handler]:
-    groups = chat.groups
-
-    async def create(caller: Caller, body: NewGroup) -> Struct:
-        return await groups.create(_user_of(caller), body, by_device=True)
-
-    async def get(caller: Caller, body: GroupBody) -> Struct:
-        return await groups.get(body.group, _user_of(caller))
-
-    async def members(caller: Caller, body: MemberListBody) -> Struct:
-        return await groups.members(
-            body.group, _user_of(caller), cursor=body.cursor, limit=body.limit
-        )
-
-    async def add(caller: Caller, body: GroupUsersBody) -> Struct:
-        return await groups.add(body.group, body.users, _user_of(caller), by_device=True)
-
-    async def remove(caller: Caller, body: GroupUsersBody) -> Struct:
-        return await groups.remove(body.group, body.users, _user_of(caller))
-
-    async def leave(caller: Caller, body: GroupBody) -> Struct | None:
-        return _unless_all_confirmed(await groups.leave(body.group, _user_of(caller)))
-
-    async def change(caller: Caller, body: ChangeGroupBody) -> Struct:
-        return await groups.change(body.group, body, _user_of(caller))
-
-    async def dismiss(caller: Caller, body: GroupBody) -> Struct | None:
-        return _unless_all_confirmed(await groups.dismiss(body.group, _user_of(caller)))
-
-    return {
-        RequestName.GC: handling(NewGroup, create),
-        RequestName.GPGI: handling(GroupBody, get),
-        RequestName.GPGM: handling(MemberListBody, members),
-        RequestName.GAM: handling(GroupUsersBody, add),
-        RequestName.GKM: handling(GroupUsersBody, remove),
-        RequestName.GQ: handling(GroupBody, leave),
-        RequestName.GMI: handling(ChangeGroupBody, change),
-        RequestName.GD: handling(GroupBody, dismiss),
-    }

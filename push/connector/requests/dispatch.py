@@ -9,18 +9,17 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 from twisted.internet.defer import Deferred
 
 from push.access.bans import Bans
+from push.connector.limits.large_requests import LARGE_REQUEST_BYTES
 from push.connector.sessions.currency import Currency
 from push.connector.sessions.device_session import REQUEST_OVERHEAD_BYTES, DeviceSession
 from push.connector.sessions.port import GatewayPort
-from push.connector.sessions.services import Caller, Handler
 from push.redis.connection.errors import StoreUnavailable, as_request_error
-from push.runtime.tasks import Semaphore
 from push.session.events import PublishRequested
 from push.session.transitions import State
 from push.wire.bodies import RequestAnswer, encode_body
@@ -32,18 +31,30 @@ from push.wire.signals import RequestName
 MAX_WAITING = 128  # beside those that are answered, of which a session may have 64
 MAX_WAITING_BYTES = 64 * 1024 * 1024  # of all sessions; of one see `device_session`
 NO_ROOM_AFTER_SECONDS = 5
-# What everybody else asks of Redis waits behind those that are being carried out.
-LARGE_REQUEST_BYTES = 8 * 1024
-LARGE_REQUESTS_AT_A_TIME = 2
 
 Body = TypeVar("Body", bound=msgspec.Struct)
 
 
-def handling(
-    kind: type[Body], handle: Callable[[Caller, Body], Awaitable[msgspec.Struct | None]]
-) -> Handler:
-    """A handler whose body is a `kind`; null in a member that may be absent is as if it were."""
-    return Handler(decoder_for(kind, nulls_taken_out_for(kind)), handle)
+class Caller(NamedTuple):
+    """Who asks: the session, its device and its user, as far as it has them."""
+
+    session: str
+    token: str | None
+    user: str | None
+
+
+class Handler:
+    """What answers one kind of request. Both raise `RequestError`.
+
+    `decode` makes its body, a `kind`, of the JSON; null in a member that may be absent is as if it
+    were. `handle` gets the caller and that body; the members of its answer are beside `ok`.
+    """
+
+    def __init__(
+        self, kind: type[Body], handle: Callable[[Caller, Body], Awaitable[msgspec.Struct | None]]
+    ) -> None:
+        self.decode = decoder_for(kind, nulls_taken_out_for(kind))
+        self.handle: Callable[..., Awaitable[msgspec.Struct | None]] = handle
 
 
 class RequestDispatcher:
@@ -67,7 +78,6 @@ class RequestDispatcher:
         self.answered: Counter[tuple[str, str]] = Counter()
         # Those whose answers are not read, and who wakes them.
         self._unread: dict[DeviceSession, Deferred[None]] = {}
-        self._large = Semaphore(LARGE_REQUESTS_AT_A_TIME)
         self._in_line: set[DeviceSession] = set()  # whose next request waits for its turn
         self._handlers = handlers
         self._currency = currency
@@ -136,7 +146,7 @@ class RequestDispatcher:
                 if len(device.requests[0].body) < LARGE_REQUEST_BYTES:
                     await self._carry_out_next(device)
                 else:
-                    async with self._large:
+                    async with self._port.reads.large_requests.turn():
                         await self._carry_out_next(device)
         finally:
             device.requests = None
@@ -148,11 +158,29 @@ class RequestDispatcher:
         if device.is_over or not device.requests:
             return  # meanwhile
         request = device.requests.popleft()
-        body = await self._answer(device, request)
+        sub_signal = request.sub_signal  # a name that is no number is known to nobody
+        handler = None if isinstance(sub_signal, str) else self._handlers.get(sub_signal)
+        try:
+            await self._make_current(device)
+            caller = Caller(device.session_id, device.token, device.user)
+            if handler is None:
+                raise RequestError(
+                    "unknown_request",
+                    f"this server knows no request with the sub-signal {sub_signal}",
+                )
+            answer = await handler.handle(caller, handler.decode(request.body or b"{}"))
+        except RequestError as error:
+            body = self._refusal(sub_signal, error)
+        except StoreUnavailable as error:
+            body = self._refusal(sub_signal, as_request_error(error))
+        else:
+            self.answered[_name_of(sub_signal), "ok"] += 1
+            members = b"" if answer is None else encode_body(answer)[1:-1]
+            body = b'{"ok":true' + (b"," + members if members else b"") + b"}"
         events = device.protocol.answer(request.message_id, request.sub_signal, body)
         device.connection.flush()
         self._tell_settled(device)
-        self._port.handle(device.connection, events)
+        self._port.events.handle(device.connection, events)
         self._count(device, -_cost_bytes(request))
 
     async def ended_are_settled(self) -> None:
@@ -184,26 +212,6 @@ class RequestDispatcher:
         await self._bans.wait_until_current()
         if device.is_over:
             raise RequestError("banned", "this session has ended")
-
-    async def _answer(self, device: DeviceSession, request: PublishRequested) -> bytes:
-        sub_signal = request.sub_signal  # a name that is no number is known to nobody
-        handler = None if isinstance(sub_signal, str) else self._handlers.get(sub_signal)
-        try:
-            await self._make_current(device)
-            caller = Caller(device.session_id, device.token, device.user)
-            if handler is None:
-                raise RequestError(
-                    "unknown_request",
-                    f"this server knows no request with the sub-signal {request.sub_signal}",
-                )
-            answer = await handler.handle(caller, handler.decode(request.body or b"{}"))
-        except RequestError as error:
-            return self._refusal(sub_signal, error)
-        except StoreUnavailable as error:
-            return self._refusal(sub_signal, as_request_error(error))
-        self.answered[_name_of(sub_signal), "ok"] += 1
-        members = b"" if answer is None else encode_body(answer)[1:-1]
-        return b'{"ok":true' + (b"," + members if members else b"") + b"}"
 
     def _refusal(self, sub_signal: int | str, refusal: RequestError) -> bytes:
         """Beside the frame that it was raised to: a variable there would hold it, and it holds the

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Awaitable
 
 from msgspec import UNSET
 from twisted.logger import Logger
@@ -154,7 +155,6 @@ class Handshake:
                 wanted.body, device.session_id, connection.ip
             )
             await self._begin(device, opened)
-            await self._settle(device)
         except (RequestError, StoreUnavailable) as error:
             self._refuse(device, wanted, as_refusal(error))
             return
@@ -184,10 +184,9 @@ class Handshake:
         self._limits.check_user(1 + sum(not other.is_over for other in others))
 
     async def _begin(self, device: DeviceSession, opened: Opened) -> None:
-        """Take the device over, and subscribe to its channels before its logs are read."""
-        device.token = opened.token
-        device.user = opened.user
-        device.jwt_topics = opened.topics
+        """Take the device over, and subscribe to its channels before its logs are read. What has
+        changed since its record was read is in effect when this returns."""
+        device.token, device.user, device.jwt_topics = opened.token, opened.user, opened.topics
         if device.phase is Phase.CLOSED:
             # It went while its credentials were looked up: the record must not keep it.
             if opened.token is not None:
@@ -195,7 +194,7 @@ class Handshake:
             return
         device.connected_ms = self._port.now_ms()
         self._port.sessions[device.session_id] = device
-        self._commands.opened(device)
+        self._commands.execute_early_order(device)
         # Whose device it is is known now, and from now on a ban ends this session as any other.
         await self._check_ban(device)
         if opened.before is not None:
@@ -206,18 +205,17 @@ class Handshake:
         await self._subscribing.watch(subscribed, no_subscription)
         if device.is_over:
             self._subscriptions.end(device)
-
-    async def _settle(self, device: DeviceSession) -> None:
-        """What changed since the record was read is in effect before the session is accepted; and
-        now it is known whose device it is. Raises `RequestError` `banned`."""
         is_settled = False
         while not is_settled:
             await self._subscriptions.settle(device)
             await self._check_ban(device)
             is_settled = not self._subscriptions.is_outdated(device) or device.is_over
 
-    async def _check_ban(self, device: DeviceSession) -> None:
-        await self._devices.check_ban(ip=device.connection.ip, token=device.token, user=device.user)
+    def _check_ban(self, device: DeviceSession) -> Awaitable[None]:
+        """Raises `RequestError` `banned`."""
+        return self._devices.check_ban(
+            ip=device.connection.ip, token=device.token, user=device.user
+        )
 
     def _accept(self, device: DeviceSession, wanted: ConnectRequested, opened: Opened) -> None:
         now = self._reactor.seconds()
@@ -253,6 +251,7 @@ class Handshake:
                 event="connection.opened",
             )
         device.connection.flush()
+        device.connection.tell_session()
 
     def _expires_at(self, expires_s: int | None) -> float | None:
         """When credentials end, on the reactor's clock, for an end by the server's clock."""
@@ -307,7 +306,7 @@ class Handshake:
         body: ConnectRefused,
     ) -> None:
         events = device.protocol.refuse_connect(wanted.message_id, status, body)
-        self._port.handle(device.connection, events)
+        self._port.events.handle(device.connection, events)
 
     async def renew(self, device: DeviceSession, wanted: RenewRequested) -> None:
         session = device.protocol

@@ -10,10 +10,9 @@ from __future__ import annotations
 import msgspec
 
 from push.connector.delivery.subscriptions import SessionSubscriptions
-from push.connector.requests.dispatch import handling
+from push.connector.requests.dispatch import Caller, Handler
 from push.connector.sessions.device_session import DeviceSession
 from push.connector.sessions.port import GatewayPort
-from push.connector.sessions.services import Caller, Handler
 from push.devices.topics import (
     PRIVATE_PREFIX,
     Topics,
@@ -52,8 +51,8 @@ class TopicRequests:
     @property
     def handlers(self) -> dict[int, Handler]:
         return {
-            RequestName.TS: handling(TopicBody, self._subscribe),
-            RequestName.TU: handling(TopicBody, self._unsubscribe),
+            RequestName.TS: Handler(TopicBody, self._subscribe),
+            RequestName.TU: Handler(TopicBody, self._unsubscribe),
         }
 
     async def _subscribe(self, caller: Caller, body: TopicBody) -> None:

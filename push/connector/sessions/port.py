@@ -36,6 +36,12 @@ class FollowedStreams(Protocol):
         """The session is being opened, and what was read for it may be from before a change."""
 
 
+class EventHandler(Protocol):
+    """Who acts on what protocols say (`connector.protocol_events`)."""
+
+    def handle(self, connection: Connection, events: list[Event]) -> None: ...
+
+
 class GatewayPort(Protocol):
     """The gateway, as its parts see it. `sessions` and `opening` are by session id: those that the
     cluster knows, and those that CONNECT is opening."""
@@ -48,6 +54,9 @@ class GatewayPort(Protocol):
 
     @property
     def sources(self) -> ShardedStreams: ...
+
+    @property
+    def events(self) -> EventHandler: ...
 
     @property
     def session_events(self) -> SessionEvents: ...
@@ -72,9 +81,6 @@ class GatewayPort(Protocol):
 
     def wake(self, device: DeviceSession) -> None:
         """Read on for a session that is behind, if it has room."""
-
-    def handle(self, connection: Connection, events: list[Event]) -> None:
-        """Act on what a protocol says."""
 
     def disconnect(
         self,

@@ -138,7 +138,7 @@ class RemoteCommands:
         if not device.is_over:
             self._port.subscriptions.request_refresh(device)
 
-    def opened(self, device: DeviceSession) -> None:
+    def execute_early_order(self, device: DeviceSession) -> None:
         """This connector has a session from now on; the order to end it may have come before."""
         order, _ = self._early.pop(device.session_id, (None, 0.0))
         if order is not None:

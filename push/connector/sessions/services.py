@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -11,6 +10,7 @@ import msgspec
 from push.access.api_keys import Keyring
 from push.access.bans import Bans
 from push.access.request_rates import FailedKeys
+from push.chat.service import ChatService
 from push.cluster.commands import ControlChannel
 from push.connector.limits.connector_limits import ConnectorLimitSettings
 from push.devices.registration import Devices
@@ -22,25 +22,6 @@ from push.redis.shared_copy import Lease
 from push.runtime.tracing import Tracer
 from push.session.server_answers import SessionLimits
 from push.wire.idents import Snowflake
-
-
-class Caller(NamedTuple):
-    """Who asks: the session, its device and its user, as far as it has them."""
-
-    session: str
-    token: str | None
-    user: str | None
-
-
-class Handler(NamedTuple):
-    """What answers one kind of request. Both raise `RequestError`.
-
-    `decode` makes its body of the JSON. `handle` gets the caller and that body; the members of its
-    answer are beside `ok`.
-    """
-
-    decode: Callable[[bytes], msgspec.Struct]
-    handle: Callable[..., Awaitable[msgspec.Struct | None]]
 
 
 class GatewaySettings(msgspec.Struct, frozen=True):
@@ -58,9 +39,8 @@ class GatewayServices(NamedTuple):
     """What a connector works with.
 
     `others(carrier, ip)`: URLs of other connectors for a device on that carrier, at that address;
-    `drain_ordered(rate_per_second)`: an operator wants this connector to leave; `handlers`: who
-    answers a PUBLISH, by its sub-signal, beside those for topics; `is_short_of_memory()`: this
-    process begins nothing new; `tracer` None: nothing is traced.
+    `drain_ordered(rate_per_second)`: an operator wants this connector to leave;
+    `is_short_of_memory()`: this process begins nothing new; `tracer` None: nothing is traced.
     """
 
     shards: Shards
@@ -68,6 +48,7 @@ class GatewayServices(NamedTuple):
     devices: Devices
     sessions: Sessions
     topics: Topics
+    chat: ChatService
     keyring: Keyring
     failed_keys: FailedKeys
     bans: Bans
@@ -76,6 +57,5 @@ class GatewayServices(NamedTuple):
     session_events: SessionEvents
     others: Callable[[str, str], Sequence[str]] = lambda carrier, ip: ()
     drain_ordered: Callable[[float], None] = lambda rate_per_second: None
-    handlers: Mapping[int, Handler] = MappingProxyType({})
     is_short_of_memory: Callable[[], bool] = lambda: False
     tracer: Tracer | None = None

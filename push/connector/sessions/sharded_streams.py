@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred
-
 from push.connector.sessions.device_session import DeviceSession
 from push.redis.client import RedisClient
 from push.redis.shards import Shards
@@ -90,10 +88,6 @@ class ShardedStreams:
 
     def of(self, subscription: Subscription) -> ServerStreams:
         return self._sources[subscription.shard]
-
-    def follow(self, device: DeviceSession, subscription: Subscription) -> Deferred[None]:
-        """Fires once the channel is subscribed to: see `Hub.follow`."""
-        return self.of(subscription).hub.follow(subscription.stream, device, subscription)
 
     def unfollow(self, device: DeviceSession, subscription: Subscription) -> None:
         self.of(subscription).hub.unfollow(subscription.stream, device)

@@ -20,11 +20,14 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from push.connector.limits.read_queue import PausedReading, ReadQueue
-from push.connector.sessions.device_session import Connection, DeviceSession
+from push.connector.sessions.device_session import DeviceSession
+from push.connector.sessions.port import EventHandler
 from push.connector.transport.timing_wheel import NEVER
 from push.connector.transport.tls import DeviceTls
+from push.runtime.ports import Clock
 from push.session.events import Ended
 from push.session.server import ServerSession
+from push.session.transitions import State
 from push.wire.addresses import peer_ip
 from push.wire.codecs.carriers import ENCRYPTED
 from push.wire.signals import DisconnectCode
@@ -37,14 +40,13 @@ LINGER_SECONDS = 2.0
 class ConnectionOwner(Port):
     """What a connection tells the gateway."""
 
+    clock: Clock
     reads: ReadQueue
 
+    @property
+    def events(self) -> EventHandler: ...
+
     def made(self, connection: DeviceConnection) -> None: ...
-
-    def received(self, connection: DeviceConnection, data: bytes) -> None: ...
-
-    def received_together(self, connection: DeviceConnection, pieces: Sequence[bytes]) -> None:
-        """What its protocol reads piece by piece, before anything is done about it."""
 
     def drained(self, connection: DeviceConnection) -> None: ...
 
@@ -148,8 +150,32 @@ class DeviceConnection(Protocol):
             self.take(data)
 
     def take(self, data: bytes) -> None:
-        """Work off what came."""
-        self.gateway.received(self, data)
+        """Work off what came, and write what there is to say to it."""
+        now, protocol = self.gateway.clock.seconds(), self.protocol
+        events = protocol.receive_data(data, now)
+        if events:
+            self.gateway.events.handle(self, events)
+        if protocol.unsent is not None:
+            self.flush()
+        if protocol.charged_bytes:
+            self._charge(now)
+
+    def take_together(self, pieces: Sequence[bytes]) -> None:
+        """The protocol reads piece by piece, before anything is done about it."""
+        now, read = self.gateway.clock.seconds(), self.protocol.receive_data
+        events = [event for piece in pieces for event in read(piece, now)]
+        if events:
+            self.gateway.events.handle(self, events)
+        self.flush()
+        if self.protocol.charged_bytes:
+            self._charge(now)
+
+    def _charge(self, now: float) -> None:
+        """What was just worked off counts for its rates."""
+        protocol = self.protocol
+        frames, size_bytes = protocol.charged_frames, protocol.charged_bytes
+        protocol.charged_frames = protocol.charged_bytes = 0
+        self.gateway.reads.charge(self, frames, size_bytes, now)
 
     def take_slice(self, data: bytes, start: int) -> int:
         """Work off a slice of what came; where the next begins."""
@@ -184,6 +210,7 @@ class DeviceConnection(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.phase = ConnectionPhase.CLOSED
         self._send = None
+        self.tell_session()
         # This and its session hold each other: the garbage collector comes much later.
         self.protocol.discard_received()
         self.gateway.lost(self)
@@ -220,12 +247,19 @@ class DeviceConnection(Protocol):
         """What sends to the socket at once, if it may be used now."""
         return None if self.blocked else self._send
 
+    def tell_session(self) -> None:
+        """Whether what it gets may be sent at once."""
+        if self.device is not None:
+            is_open = self.protocol.state is State.OPEN
+            self.device.send = self.direct if is_open else None
+
     def wait(self, rest: bytes) -> None:
         """Let the transport send `rest` when the socket takes it."""
         if not self._produces:
             self._produces = True
             self._transport.registerProducer(self, False)
         self.blocked = True
+        self.tell_session()
         self.waiting_bytes = len(rest)
         self._transport.write(rest)
 
@@ -238,12 +272,14 @@ class DeviceConnection(Protocol):
     def pauseProducing(self) -> None:
         if not self.blocked:
             self.blocked = True
+            self.tell_session()
             self.waiting_bytes = 0
 
     def resumeProducing(self) -> None:
         """All that waited was sent."""
         if self.blocked and not self.is_closed:
             self.blocked = False
+            self.tell_session()
             self.waiting_bytes = 0
             self.gateway.drained(self)
 
@@ -255,6 +291,7 @@ class DeviceConnection(Protocol):
     def read_no_more(self) -> None:
         """The peer said goodbye, but its requests are still carried out."""
         self.phase = ConnectionPhase.SILENT
+        self.tell_session()
         self._transport.pauseProducing()
 
     def end(self, ended: Ended) -> None:
@@ -264,6 +301,7 @@ class DeviceConnection(Protocol):
         """
         if self.phase not in (ConnectionPhase.OPEN, ConnectionPhase.SILENT):
             return
+        self.tell_session()
         self.farewell(ended)
         transport = self._transport
         if self.phase is ConnectionPhase.SILENT or (self.paused and self.paused.stopped):
@@ -305,17 +343,17 @@ class DeviceConnection(Protocol):
         self._transport.abortConnection()
 
 
-def write_to_all(connections: list[Connection], data: bytes) -> None:
+def write_to_all(devices: list[DeviceSession], data: bytes) -> None:
     """The same bytes to many: the hottest loop of a connector.
 
     Between two system calls runs as little as can be: what the kernel does in a `send` drives all
     else out of the processor's caches, so that every line here costs several times its usual time.
     """
-    sends = [connection.direct for connection in connections]
+    sends = [device.send for device in devices]
     size_bytes = len(data)
     for place, send in enumerate(sends):
         if send is None:
-            connections[place].write(data)
+            devices[place].connection.write(data)
             continue
         try:
             sent = send(data)
@@ -324,4 +362,4 @@ def write_to_all(connections: list[Connection], data: bytes) -> None:
         except OSError:
             continue  # the reactor reports the loss
         if sent != size_bytes:
-            connections[place].wait(data[sent:])
+            devices[place].connection.wait(data[sent:])

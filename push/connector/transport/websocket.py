@@ -166,11 +166,11 @@ class WebSocketConnection(DeviceConnection):
         return self.protocol.max_received_bytes
 
     def text(self, text: bytes) -> None:
-        self.gateway.received(self, text)
+        super().take(text)
 
     def texts(self, texts: Sequence[bytes]) -> None:
         """What came together is handled together."""
-        self.gateway.received_together(self, texts)
+        self.take_together(texts)
 
     def binary(self, payload: bytes) -> None:
         reason = "the message is binary, and only text is accepted"

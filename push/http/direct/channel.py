@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 from time import time
 from typing import cast
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import datetimeToString
@@ -15,7 +16,8 @@ from twisted.web.server import version
 
 from push.http.direct.plain_request import PlainReader, PlainRequest
 from push.http.edge.crowd import Crowd
-from push.http.framework.middleware import Edge
+from push.http.framework.access import NO_PATH
+from push.http.framework.middleware import Routing
 from push.http.framework.port import HttpTransport, Producer
 from push.http.framework.route import Endpoint, Response
 from push.http.framework.site import REQUEST_SECONDS, LimitedChannel, LimitedSite, TakeStream
@@ -36,31 +38,31 @@ class DirectChannel(LimitedChannel):
         if self._direct is not None:
             self._keep_for_later(data)
             return
-        request = self._plain_request_in(data)
-        if request is None:
+        site = self.site
+        request = None if self._has_more_to_do else site.reader.read(data, self)
+        if request is None or not site.routing.access.may_be_read(request.route, request):
             super().dataReceived(data)
             return
-        crowd = self.site.crowd
         try:
-            crowd.hold_body(self, len(request.body))
+            site.crowd.hold_body(self, len(request.body))
         except RequestError as refusal:
             self._refuse(refusal)
             return
         self._direct = request
         self._handlingRequest = True
-        crowd.works(self)
-        self.site.turns.work(self.caller.of(request), partial(self._answer_directly, request))
+        lane = self.caller.of(request)
+        site.crowd.works(self)
+        site.turns.work(lane, lambda: Deferred.fromCoroutine(self._answer(request)))
 
-    def _plain_request_in(self, data: bytes) -> PlainRequest | None:
-        """What `data` is, if nothing is left of what came before."""
+    @property
+    def _has_more_to_do(self) -> bool:
+        """Something is left of what came before, or of what is to be sent."""
         if self._receiving or self.requests or self._busyReceiving or self._buffer:
-            return None
-        if self._waitingForTransport or not self.persistent:
-            return None
-        request = self.site.reader.read(data, self)
-        if request is None or not self.site.edge.access.may_be_read(request.route, request):
-            return None
-        return request
+            return True
+        return self._waitingForTransport or not self.persistent
+
+    def getPeer(self) -> IAddress:
+        return self.caller.peer
 
     def _keep_for_later(self, data: bytes) -> None:
         """The next request, which is read when this one was answered."""
@@ -74,14 +76,12 @@ class DirectChannel(LimitedChannel):
         else:
             self.setTimeout(REQUEST_SECONDS)  # it is not the client who is waited for
 
-    def _answer_directly(self, request: PlainRequest) -> None:
-        if self._direct is request:  # else the client has gone meanwhile
-            work = self.site.edge.run(request.route, request, {}, request.body)
-            Deferred.fromCoroutine(work).addCallback(partial(self._answered, request))
-
-    def _answered(self, request: PlainRequest, answer: Response) -> None:
+    async def _answer(self, request: PlainRequest) -> None:
         if self._direct is not request:
-            return
+            return  # the client has gone while this waited for its turn
+        answer = await self.site.routing.run(request.route, request, NO_PATH, request.body)
+        if self._direct is not request:
+            return  # or meanwhile
         self._direct = None
         self._handlingRequest = False
         data = _bytes_of(answer)
@@ -130,7 +130,7 @@ def _begin_of_head(status: int, content_type: bytes, second: int) -> bytes:
 
 
 class DirectSite(LimitedSite):
-    """A site whose `routes` are those of `edge`; plain requests to the `direct` ones go there."""
+    """A site with the `routes` of `routing`; plain requests to the `direct` ones take that way."""
 
     protocol = DirectChannel
 
@@ -138,15 +138,15 @@ class DirectSite(LimitedSite):
         self,
         reactor: Reactor,
         routes: Sequence[Endpoint],
-        edge: Edge,
+        routing: Routing,
         crowd: Crowd,
         trusted_proxies: Networks | None = None,
         take_stream: TakeStream | None = None,
     ) -> None:
-        access = edge.access
+        access = routing.access
         super().__init__(
             reactor,
-            edge.resource(),
+            routing.resource(),
             access.admit,
             access.owner_of,
             access.owner_of_key,
@@ -155,4 +155,4 @@ class DirectSite(LimitedSite):
             take_stream,
         )
         self.reader = PlainReader(routes)
-        self.edge = edge
+        self.routing = routing

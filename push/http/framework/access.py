@@ -60,7 +60,7 @@ class RequestAccess:
         self._keyless: set[bytes] = set()  # paths of routes that take a body and need no key
 
     def add(self, route: Endpoint) -> None:
-        if route.body is not None and route.body.max_bytes > MAX_BODY_BYTES:
+        if _is_large(route):
             self._large[route.path.encode()] = route
         if not route.needs_key and route.body is not None:
             self._keyless.add(route.path.encode())
@@ -128,21 +128,16 @@ class RequestAccess:
         owner = self._keyring.authenticate(key)
         return _name_of(owner) if owner is not None else ""
 
-    def _authorise(self, headers: HeaderValues, scope: str | None) -> ApiKey:
-        """The owner of the key, of any if `scope` is None; raises `RequestError` `unauthenticated`
-        or `forbidden`."""
-        owner = self._owner(headers)
+    def _owner(self, headers: HeaderValues, scope: str | None = None) -> ApiKey:
+        """The owner of the key, of any if `scope` is None, by what this process knows (`settle`);
+        raises `RequestError` `unauthenticated` or `forbidden`."""
+        owner = self._keyring.authenticate(_key_in(headers))
+        if owner is None:
+            raise RefusedKey("unauthenticated", "invalid API key")
         if scope is not None and scope not in owner.scopes:
             raise RefusedKey(
                 "forbidden", f"the key {owner.name} lacks the scope {scope}", key_name=owner.name
             )
-        return owner
-
-    def _owner(self, headers: HeaderValues) -> ApiKey:
-        """By what this process knows, see `settle`."""
-        owner = self._keyring.authenticate(_key_in(headers))
-        if owner is None:
-            raise RefusedKey("unauthenticated", "invalid API key")
         return owner
 
     # --- a whole request ---------------------------------------------------------------------
@@ -160,7 +155,7 @@ class RequestAccess:
         if route.method != "GET" and route.scope in _SCOPES_OF_NEW_WORK:
             self._check_memory()
         try:
-            owner = self._authorise(request.requestHeaders, route.scope)
+            owner = self._owner(request.requestHeaders, route.scope)
         except RefusedKey as refusal:
             if self._auditing is not None:
                 self._auditing.refused(route, refusal.key_name, client_ip, path, refusal.code)
@@ -189,7 +184,7 @@ class RequestAccess:
 
     def may_be_read(self, route: Endpoint, request: IncomingRequest) -> bool:
         """Whether `admit` would have a body of 64 KiB read."""
-        if route.path.encode() not in self._large:
+        if not _is_large(route):
             return True
         return not self._is_short_of_memory() and self.is_allowed(request.requestHeaders, route)
 
@@ -198,10 +193,15 @@ class RequestAccess:
         if not route.needs_key:
             return True
         try:
-            self._authorise(headers, route.scope)
+            self._owner(headers, route.scope)
         except RequestError:
             return False
         return True
+
+
+def _is_large(route: Endpoint) -> bool:
+    """Whether its body may be so large that only some keys may send it."""
+    return route.body is not None and route.body.max_bytes > MAX_BODY_BYTES
 
 
 def _name_of(owner: ApiKey) -> str:

@@ -1,4 +1,4 @@
-"""The edge: what happens to every request around its handler.
+"""What happens to every request around its handler.
 
 In this order: the target (400, 422), the router (404, 405), the key (401, 403), headers, query and
 path (422), content type (415), body (400, 413, 422), then the handler. Klein has the routes; a
@@ -62,7 +62,7 @@ NoteAnswer = Callable[[str, int, float | None, str, str], None]
 _decode_no_body = decoder_for(NoBody)
 
 
-class Edge:
+class Routing:
     """All routes of one port. Web pages of `origins` may call the routes that allow it.
 
     The headers of `proxies` about the client are believed. `rates` limits requests of a key,
@@ -148,7 +148,8 @@ class Edge:
         query = None
         if route.query is not NoQuery or b"?" in request.uri:
             query = read_query(request.uri, route.query)
-        check_path_parameters(path)
+        if path:
+            check_path_parameters(path)
         body = None
         if raw:
             check_content_encoding(headers.getRawHeaders(b"content-encoding"))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from typing import Any, Generic, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
@@ -19,16 +19,6 @@ from push.wire.reading import check_syntax, check_utf8, invalid_body, malformed
 # A part of a batch is what one turn of the reactor works off.
 PART_ITEMS = 100
 PART_BYTES = MAX_BODY_BYTES
-
-Item = TypeVar("Item")
-
-
-class Sized(msgspec.Struct, Generic[Item], frozen=True):
-    """Something that took `size` bytes of a body."""
-
-    item: Item
-    size: int
-
 
 # An array of at most so many values, none of which is looked into. As a list of Raw it would be
 # made whole before it is known to be too long: of 16 MiB of `1,1,1` that takes half a second.
@@ -135,16 +125,14 @@ def check_item_size(size: int, max_bytes: int) -> None:
         )
 
 
-def parts_of(items: list[Sized[Item]]) -> Iterator[list[Item]]:
+def parts_of(items: Sequence[memoryview]) -> Iterator[Sequence[memoryview]]:
     """The items in order, in parts of at most `PART_ITEMS`, and of `PART_BYTES` if they are not
     single ones."""
-    part: list[Item] = []
-    left = PART_BYTES
-    for each in items:
-        if part and (len(part) == PART_ITEMS or each.size > left):
-            yield part
-            part, left = [], PART_BYTES
-        part.append(each.item)
-        left -= each.size
-    if part:
-        yield part
+    begins, left = 0, PART_BYTES
+    for place, item in enumerate(items):
+        if place > begins and (place - begins == PART_ITEMS or len(item) > left):
+            yield items[begins:place]
+            begins, left = place, PART_BYTES
+        left -= len(item)
+    if items:
+        yield items[begins:]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Annotated
 
 import msgspec
 from msgspec import UNSET, Meta, structs
 
-from push.http.checks import PushLimits, message_of
+from push.http.checks import PushLimits, check_name, invalid, read_network
 from push.http.framework.problems import problem_of
 from push.http.framework.request_reading import check_idempotency_key
 from push.http.framework.route import (
@@ -19,8 +20,9 @@ from push.http.framework.route import (
     Route,
     json_answer,
 )
-from push.http.routes.batches import Sized, check_item_size, parts_of, read_items_in_turns
-from push.pushing.service import Push, PushService
+from push.http.routes.batches import check_item_size, parts_of, read_items_in_turns
+from push.pushing.service import Push, PushContent, PushService
+from push.pushing.targets import Target
 from push.runtime.ports import Clock
 from push.runtime.timers import sleep
 from push.wire.api.problem import Problem
@@ -31,7 +33,9 @@ from push.wire.api.push import (
     BatchReceipt,
     PushBody,
     PushResult,
+    PushTargetBody,
 )
+from push.wire.api.push_targets import PUSH_TARGETS
 from push.wire.errors import RequestError
 from push.wire.reading import decoder_for
 
@@ -40,6 +44,10 @@ MAX_BATCH_BYTES = 16 * 1024 * 1024
 _EXAMPLE = {"to": {"all": True}, "data": {"text": "hello"}}
 _BATCH_LENGTH = Meta(min_length=1, max_length=MAX_BATCH_ITEMS)
 _decode_item = decoder_for(BatchPushBody)
+_values_of = attrgetter(*(target.name for target in PUSH_TARGETS))
+_encode = msgspec.json.Encoder().encode
+_decode_any = msgspec.json.Decoder().decode
+_decode_base64 = msgspec.json.Decoder(bytes).decode
 
 
 class PushRoutes:
@@ -71,10 +79,8 @@ class PushRoutes:
         audited=False,
     )
     async def push(self, call: Request) -> Response:
-        target, content = message_of(call.body, self._limits)
-        return json_answer(
-            202, await self._pushing.push(Push(target, content, call.once, call.trace))
-        )
+        push = self._push_of(call.body, call.once, call.trace)
+        return json_answer(202, await self._pushing.push(push))
 
     @Route(
         "POST",
@@ -106,12 +112,12 @@ class PushRoutes:
     )
     async def push_batch(self, call: Request) -> Response:
         items = await read_items_in_turns(self._clock, call.body)
-        unread = [Sized((index, raw), len(raw)) for index, raw in enumerate(items)]
         results: list[BatchReceipt | Problem] = []
-        for part in parts_of(unread):
+        for part in parts_of(items):
             if results:
                 await sleep(self._clock, 0)  # others are served
-            read = [self._read_item(raw, index, call) for index, raw in part]
+            places = enumerate(part, len(results))
+            read = [self._read_item(raw, place, call) for place, raw in places]
             good = [item for item in read if isinstance(item, Push)]
             outcomes = iter(await self._pushing.push_batch(good) if good else ())
             results += [
@@ -119,25 +125,99 @@ class PushRoutes:
             ]
         return json_answer(200, {"results": results})
 
-    def _read_item(
-        self, raw: msgspec.Raw | memoryview, index: int, call: Request
-    ) -> Push | RequestError:
+    def _read_item(self, raw: memoryview, place: int, call: Request) -> Push | RequestError:
         """An item of a batch; its key is its own, or made of the batch's and its position."""
         try:
             check_item_size(len(raw), self._max_item_bytes)
             item: BatchPushBody = _decode_item(bytes(raw))
-            target, content = message_of(item, self._limits)
+            once = call.once and f"{call.once} place {place}"
+            push = self._push_of(item, once, call.trace)
             if item.idempotency_key is UNSET:
-                once = call.once and f"{call.once} place {index}"
-                return Push(target, content, once, call.trace)
+                return push
             check_idempotency_key(item.idempotency_key, "idempotency_key")
-            once = f"{call.scope} item {item.idempotency_key}"
-            return Push(target, content, once, call.trace)
+            return structs.replace(push, once=f"{call.scope} item {item.idempotency_key}")
         except RequestError as refusal:
             return refusal
+
+    def _push_of(self, body: PushBody, once: str | None, trace: str | None) -> Push:
+        """What is asked for; raises `RequestError` `invalid` or `too_large`."""
+        limits = self._limits
+        target = _target_of(body.to)
+        ttl_seconds = limits.ttl_default_seconds if body.ttl is UNSET else body.ttl
+        if ttl_seconds > limits.ttl_max_seconds:
+            if body.ttl is not UNSET:
+                raise invalid("ttl", f"expected integer <= {limits.ttl_max_seconds}")
+            ttl_seconds = limits.ttl_max_seconds
+        size = len(memoryview(body.data))
+        for part in (body.title, body.body):
+            if part is not UNSET:
+                size += len(_encode(part))
+        if size > limits.max_payload_bytes:
+            raise RequestError(
+                "too_large",
+                f"data, title and body are {size:,} bytes as JSON where at most "
+                f"{limits.max_payload_bytes:,} are accepted",
+            )
+        _check_numbers(body.data)
+        if body.encoding is not UNSET:
+            _check_base64(body.data)
+        if body.collapse is not UNSET:
+            check_name(body.collapse, "collapse")
+            if target.kind == "ip":
+                raise invalid("collapse", "nothing waits for an address that could be replaced")
+        content = PushContent(
+            body.data,
+            None if body.title is UNSET else body.title,
+            None if body.body is UNSET else body.body,
+            None if body.encoding is UNSET else body.encoding,
+            0 if target.kind == "ip" else ttl_seconds,
+            1 if body.qos is UNSET else body.qos,
+            None if body.collapse is UNSET else body.collapse,
+        )
+        return Push(target, content, once, trace)
 
 
 def _batch_result(result: PushResult | RequestError) -> BatchReceipt | Problem:
     if isinstance(result, RequestError):
         return problem_of(result)
-    return BatchReceipt(**structs.asdict(result))
+    return BatchReceipt(*structs.astuple(result))
+
+
+def _target_of(to: PushTargetBody) -> Target:
+    values = _values_of(to)
+    if values.count(UNSET) != len(values) - 1:
+        names = ", ".join(target.name for target in PUSH_TARGETS)
+        pairs = zip(PUSH_TARGETS, values, strict=True)
+        given = [target.name for target, value in pairs if value is not UNSET]
+        raise invalid("to", f"exactly one of {names}; it has {' and '.join(given) or 'none'}")
+    place = 0
+    while values[place] is UNSET:
+        place += 1
+    target, value = PUSH_TARGETS[place], values[place]
+    field = f"to.{target.name}"
+    if target.value == "everyone":
+        if value is not True:
+            raise invalid(field, "expected true")
+        return Target(target.name, ())
+    if target.value == "network":
+        return Target(target.name, (read_network(value, field),))
+    names_of = tuple(value) if target.several else (value,)
+    if target.value == "name":
+        for index, name in enumerate(names_of):
+            check_name(name, field, index if target.several else None)
+    return Target(target.name, names_of)
+
+
+def _check_numbers(data: msgspec.Raw) -> None:
+    """JSON sets no limits to numbers, but receivers do: such a number is refused here."""
+    try:
+        _decode_any(data)
+    except msgspec.DecodeError as error:
+        raise invalid("data", str(error)) from None
+
+
+def _check_base64(data: msgspec.Raw) -> None:
+    try:
+        _decode_base64(data)
+    except msgspec.DecodeError:
+        raise invalid("data", "expected a string of base64, padded, without spaces") from None

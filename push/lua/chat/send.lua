@@ -3,8 +3,8 @@
 -- ARGV: the request: owner, from, id, tail (its JSON after the seq), to (for the ledger), client_id ('' for
 -- none), digest (of what the client_id stands for), may_begin, rate.
 -- Returns id, conversation as the sender sees it, seq, ts.
--- uses: request, rate, work_queue, conversation, activity, bounds, send_access, history, trim_history, positions
--- uses: client_ids, conversation_list, addressing, push, for_user, chat_body, webhooks
+-- uses: fields, request, rate, work_queue, conversation, activity, bounds, send_access, history, trim_history
+-- uses: positions, client_ids, conversation_list, addressing, channel, post, for_user, chat_body, webhooks
 local limited = rate_refusal()
 if limited then return limited end
 local owner, from = request.owner, request.from
@@ -61,25 +61,24 @@ if client_id then
   end
 end
 
-local function post_message(stream, seen)
-  post_push(stream, request.id, chat_body(request.id, seen, from, seq, request.tail), nil, offset)
-end
-
+-- The streams on this server that it comes into, and the conversation as their followers see it.
+local streams, seen = {}, {}
 if group.id then
-  begin_record(request.id, request.to, offset, request.ttl, { owner })
-  post_message(owner, owner)
-elseif request.alone then
-  local streams = { 'user:' .. peers[1], 'user:' .. peers[2] }
-  begin_record(request.id, request.to, offset, request.ttl, streams)
-  for i, user in ipairs(peers) do
-    local seen = conversation_with(owner, user)
-    post_message(streams[i], seen)
-    note_conversation(user, seen, seq, ts)
-  end
-else
-  for _, user in ipairs(peers) do
+  streams, seen = { owner }, { owner }
+end
+for i, user in ipairs(peers) do
+  if request.alone then
+    streams[i], seen[i] = 'user:' .. user, conversation_with(owner, user)
+    note_conversation(user, seen[i], seq, ts)
+  else
     for_user('copy', user, owner, str(seq))
   end
+end
+if #streams > 0 then begin_record(request.id, request.to, offset, request.ttl, streams) end
+for i, stream in ipairs(streams) do
+  local body = chat_body(request.id, seen[i], from, seq, request.tail)
+  local channel = channel_of(stream)
+  post(stream, channel, offset, request.ttl, request.id, ENTRY_MESSAGE, body, request.keep)
 end
 if endpoints_for('chat.message') then
   local body = chat_body(request.id, conversation, from, seq, request.tail)

@@ -13,12 +13,12 @@ local boot, node, retention_seconds, several = unpack(ARGV, 1, 4)
 local function open(item)
   local token, session = item.token, item.session
   local record = device_key(token)
-  local before = redis.call('HMGET', record, DEVICE_SECRET, DEVICE_SESSION, DEVICE_BOOT)
+  local before = redis.call('HMGET', record, DEVICE_SECRET, DEVICE_SESSION, DEVICE_BOOT, DEVICE_EPOCH)
   if not before[1] then return { 'unknown' } end
   if item.secret and item.secret ~= before[1] then return { 'wrong' } end
-  if item.told_epoch and tonumber(redis.call('HGET', record, DEVICE_EPOCH) or '0') >= item.told_epoch then
-    return { 'had' }
-  end
+  local epoch = tonumber(before[4] or '0')
+  if item.told_epoch and epoch >= item.told_epoch then return { 'had' } end
+  epoch = epoch + 1
   if item.user then bind(record, token, item.user, item.place) end
   if item.topics then
     local allowed = {}
@@ -30,9 +30,8 @@ local function open(item)
   if several == '1' then check_groups(record, token) end
   local fields = apply_client_cursors(record, token, item.cursors, 1)
 
-  local seen = str(math.floor(now / 1000))
-  redis.call('HSET', record, DEVICE_SESSION, session, DEVICE_BOOT, boot, DEVICE_NODE, node, DEVICE_SEEN, seen)
-  local epoch = redis.call('HINCRBY', record, DEVICE_EPOCH, 1)
+  local taken = { DEVICE_SESSION, session, DEVICE_BOOT, boot, DEVICE_NODE, node, DEVICE_EPOCH, epoch }
+  redis.call('HSET', record, DEVICE_SEEN, str(math.floor(now / 1000)), unpack(taken))
   keep_device(token, retention_seconds)
   device_came_online(record, token, boot, before[3])
   local truncated = add_followed(record, fields)

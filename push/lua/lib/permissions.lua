@@ -4,7 +4,7 @@
 -- The lowest rank that may do it. Adding is as the group's `invite` says.
 local LEAST = {
   see = 'member', -- the group, its members, its messages
-  send = 'member', -- and typing; see `may_send`
+  send = 'member', -- and typing; see `open_to_send`
   add = 'invite',
   remove = 'admin', -- and mute: those of a lower rank
   mute = 'admin',

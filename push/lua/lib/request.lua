@@ -1,4 +1,4 @@
--- What the scripts of chat begin with. ARGV[1]: the request as msgpack (see push/chat/scripts.py).
+-- What the scripts of chat begin with. ARGV[1]: the request as msgpack (see push/chat/actions.py).
 -- They return {'ok', {errand, ...}, ...} or {'no', code, detail, field}; of a limit also when to come back (in
 -- seconds), the limit's name and how many a minute it allows, see rate.lua.
 local request = cmsgpack.unpack(ARGV[1])

@@ -30,11 +30,10 @@ from push.connector.limits.counts import (
 from push.connector.limits.read_queue import BYTES_PER_TURN, FRAMES_AT_ONCE_PER_TURN
 from push.connector.limits.session_rates import Rates
 from push.connector.listener import device_factory
-from push.connector.requests.dispatch import handling
-from push.connector.sessions.services import Caller
+from push.connector.requests.dispatch import Caller, Handler
 from push.connector.transport.connection import SLICE_BYTES
 from push.connector.transport.device_port import DevicePort
-from push.session.events import HeartbeatRequested
+from push.session.events import Event, HeartbeatRequested
 from push.wire.addresses import Networks
 from push.wire.frames import encode_frame
 from push.wire.signals import RequestName, Signal
@@ -115,15 +114,15 @@ async def test_a_turn_works_off_a_bounded_part_of_a_flood(
         else:
             flooder.transport.write(PING * pings)
     answered: list[int] = []
-    gateway = node.gateway
-    handle = gateway._methods[HeartbeatRequested]
+    events = node.gateway.events
+    handle = events.handle
     done = [0]
 
-    def counted(connection: Any, event: Any) -> None:
-        done[0] += 1
-        handle(connection, event)
+    def counted(connection: Any, given: list[Event]) -> None:
+        done[0] += sum(type(event) is HeartbeatRequested for event in given)
+        handle(connection, given)
 
-    gateway._methods = {**gateway._methods, HeartbeatRequested: counted}
+    events.handle = counted
     while done[0] < 8 * pings:
         before = done[0]
         await deferLater(reactor, 0)
@@ -192,7 +191,7 @@ async def test_requests_that_wait_are_bounded_by_their_bytes(
     async def slow(_caller: Caller, _body: AnyObject) -> None:
         await gate
 
-    node.gateway.requests._handlers = {int(RequestName.CL): handling(AnyObject, slow)}
+    node.gateway.requests._handlers = {int(RequestName.CL): Handler(AnyObject, slow)}
     body = b'{"padding":"' + b"x" * 100_000 + b'"}'
     for number in range(1, 41):
         client.write_frame(Signal.PUBLISH, RequestName.CL, number, body)
@@ -223,7 +222,7 @@ async def test_answers_that_are_not_read_are_not_made(
         made[0] += 1
         return RequestAnswer(ok=True, detail=text)
 
-    node.gateway.requests._handlers = {int(RequestName.CL): handling(AnyObject, large)}
+    node.gateway.requests._handlers = {int(RequestName.CL): Handler(AnyObject, large)}
     client.transport.pauseProducing()
     for number in range(1, 61):
         client.write_frame(Signal.PUBLISH, RequestName.CL, number, b"")

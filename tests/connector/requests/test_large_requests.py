@@ -10,8 +10,11 @@ import msgspec
 import pytest
 import pytest_twisted
 
-from push.connector.requests.dispatch import LARGE_REQUEST_BYTES, LARGE_REQUESTS_AT_A_TIME
-from push.connector.sessions.services import Caller, Handler
+from push.connector.limits.large_requests import (
+    LARGE_REQUEST_BYTES,
+    LARGE_REQUESTS_AT_A_TIME,
+)
+from push.connector.requests.dispatch import Caller, Handler
 from push.wire.signals import RequestName, Signal
 from tests.waiting import WaitUntil
 
@@ -26,16 +29,17 @@ class Running:
         self.now = self.most = 0
         requests = node.gateway.requests
         handler: Handler = requests._handlers[request]
+        handle = handler.handle
 
         async def counted(caller: Caller, body: Any) -> msgspec.Struct | None:
             self.now += 1
             self.most = max(self.most, self.now)
             try:
-                return await handler.handle(caller, body)
+                return await handle(caller, body)
             finally:
                 self.now -= 1
 
-        requests._handlers = {**requests._handlers, request: handler._replace(handle=counted)}
+        handler.handle = counted
 
 
 @pytest.fixture

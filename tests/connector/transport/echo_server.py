@@ -18,6 +18,7 @@ from twisted.internet.task import Clock
 from push.connector.limits.counts import LimitCounts
 from push.connector.limits.read_queue import ReadConnection, ReadQueue
 from push.connector.limits.session_rates import Rates
+from push.connector.sessions.device_session import Connection
 from push.connector.transport.connection import DeviceConnection
 from push.connector.transport.websocket import WebSocketConnection
 from push.session.events import Event
@@ -75,22 +76,23 @@ class EchoReads(ReadQueue):
     def check(self, connection: ReadConnection) -> None: ...
 
 
+class NoSession:
+    def handle(self, connection: Connection, events: list[Event]) -> None:
+        raise AssertionError("an echo has no session")
+
+
 class EchoOwner:
     """What connections tell their owner: here only their end counts. `reactor` None: no timers."""
 
     def __init__(self, reactor: Any = None) -> None:
         self._reactor = reactor
+        self.clock = Clock()
+        self.events = NoSession()
         self.open: set[DeviceConnection] = set()
-        self.reads = EchoReads(Clock(), Rates(0, 0), LimitCounts(), lambda _peer, _limit: None)
+        self.reads = EchoReads(self.clock, Rates(0, 0), LimitCounts(), lambda _peer, _limit: None)
 
     def made(self, connection: DeviceConnection) -> None:
         self.open.add(connection)
-
-    def received(self, connection: DeviceConnection, data: bytes) -> None:
-        raise AssertionError("an echo has no session")
-
-    def received_together(self, connection: DeviceConnection, pieces: Sequence[bytes]) -> None:
-        raise AssertionError("an echo has no session")
 
     def drained(self, connection: DeviceConnection) -> None: ...
 

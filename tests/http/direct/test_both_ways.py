@@ -328,7 +328,7 @@ def test_what_is_unusual_is_not_answered_directly(web: Web, name: str) -> None:
     for piece in ORDINARY[name]:
         found = reader.read(piece, None)  # type: ignore[arg-type]
         if found is not None:
-            access = web.site.edge.access  # type: ignore[attr-defined]
+            access = web.site.routing.access  # type: ignore[attr-defined]
             plain = piece == request() and name in ("close", "nonsense")
             assert plain or not access.may_be_read(found.route, found)
 
