@@ -261,6 +261,8 @@ def farewells(attacker: Attacker) -> None:
 @flood("unknown-requests", "PUBLISH with sub-signals that nobody knows")
 def unknown_requests(attacker: Attacker) -> None:
     connection = attacker.session()
-    data = b"".join(encode_frame(Signal.PUBLISH, 30 + number, 0, b"{}") for number in range(200))
+    data = b"".join(
+        encode_frame(Signal.PUBLISH, 30 + number % 60, 0, b"{}") for number in range(200)
+    )
     while True:
         connection.send(data * 20)

@@ -136,8 +136,7 @@ class DeviceConnection(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         if self.phase is not ConnectionPhase.OPEN:
-            if len(data) > SLICE_BYTES:
-                self.gateway.reads.discarded(self)
+            self.gateway.reads.put_off(self)
             return
         if (
             self.device is None
