@@ -242,6 +242,22 @@ def test_unread_answers_are_bounded_in_all(
         connection.close()
 
 
+def test_unread_answers_of_strangers_go_first(
+    make_web: MakeWeb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    web = make_web()
+    size = len(web.request("GET", "/docs").content)
+    monkeypatch.setattr(crowd, "MAX_UNREAD_BYTES_IN_ALL", 2 * size)
+    backend, *strangers = [web.connect() for _ in range(4)]
+    for connection in (backend, *strangers):
+        stall(connection)
+        key = "push-key" if connection is backend else None
+        connection.send(make_request("GET", "/docs", key=key))
+    assert [connection.open for connection in (backend, *strangers)] == [True, False, False, True]
+    for connection in (backend, *strangers):
+        connection.close()
+
+
 def test_a_client_that_never_reads_is_cut_off(web: Web) -> None:
     connection = web.connect()
     stall(connection)
