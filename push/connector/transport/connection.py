@@ -160,8 +160,7 @@ class DeviceConnection(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         if self.phase is not _OPEN:
-            if len(data) > SLICE_BYTES:
-                self.gateway.reads.discarded(self)
+            self.gateway.reads.put_off(self)
         elif (
             self.device is None
             or len(data) > SLICE_BYTES
