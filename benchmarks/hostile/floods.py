@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from benchmarks.hostile import (
     api_floods,
+    backlog_floods,
+    carrier_floods,
     connection_floods,
     http_floods,
     mixed_floods,
@@ -18,6 +20,8 @@ __all__ = [
     "Attacker",
     "Flood",
     "api_floods",
+    "backlog_floods",
+    "carrier_floods",
     "connection_floods",
     "http_floods",
     "mixed_floods",

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from benchmarks.hostile.client import Client
-from benchmarks.hostile.connections import Target
+from benchmarks.hostile.connections import VICTIM, Target
 from benchmarks.running import Running
 from push.daemons.security.certificate import self_signed
 from push.wire.frames import encode_frame
@@ -118,11 +118,14 @@ class Backend:
 
 
 class WellBehaved:
-    """A device with one session that takes and acknowledges what is pushed to it."""
+    """A device of the user `VICTIM` with one session that takes and acknowledges what is pushed to
+    it."""
 
     def __init__(self, running: Running) -> None:
         self._running = running
         self._client = open_client(running)
+        token = self._client.pair["token"]
+        Backend(running).call("PUT", f"/v1/users/{VICTIM}/devices/{token}")
         self._came: dict[int, float] = {}
         self._changed = threading.Condition()
         self._pushed = 0
@@ -145,8 +148,10 @@ class WellBehaved:
         elif name == "PUSH":
             if message_id:
                 self._client.socket.sendall(encode_frame(Signal.PUB_ACK, 0, message_id))
+            if not isinstance(data := body.get("data"), dict) or "n" not in data:
+                return  # of an attacker
             with self._changed:
-                self._came.setdefault(body["data"]["n"], now)
+                self._came.setdefault(data["n"], now)
                 self._changed.notify_all()
 
     def _end(self, how: str) -> None:

@@ -44,9 +44,11 @@ log = Logger()
 
 Done = TypeVar("Done")
 
-# Pushes that are written to more streams together are carried out a few at a time, so that Redis
-# answers everybody else between two of them: two, so that it need not wait for the next one.
+# After a push to at most so many streams, large ones (parts of batches, too) go two at a time: so
+# Redis answers everybody else between them, and need not wait for the next one. Where there is
+# nobody else, all at once cost less.
 FEW_STREAMS = 50
+LARGE_PUSHES_IN_LINE = 500
 LARGE_PUSHES_AT_A_TIME = 2
 
 _cancel = load_script("streams", "cancel")
@@ -116,6 +118,7 @@ class PushService:
         self._ledger = Ledger(shards)
         self._running: set[str] = set()
         self._large = Semaphore(LARGE_PUSHES_AT_A_TIME)
+        self._in_line = 0  # of the large ones that come next
         # By the kind of their target, since the start of the process; a request that came before
         # with its key is not counted again.
         self.accepted = Counter(dict.fromkeys(TARGET_OF_NAME, 0))
@@ -129,9 +132,9 @@ class PushService:
         the key is kept by the script that publishes.
         """
         if len(push.target.names) > FEW_STREAMS:
-            async with self._large:
-                outcomes = await self._push_all([push])
+            outcomes = await self._push_large([push])
         else:
+            self._in_line = LARGE_PUSHES_IN_LINE
             outcomes = await self._push_all([push])
         if isinstance(outcomes[0], PushResult):
             return outcomes[0]
@@ -143,23 +146,30 @@ class PushService:
         Messages for one stream are written in the order of the items. Of items with one key the
         later wait for the earlier, and get its answer.
         """
-        if sum(max(len(item.target.names), 1) for item in items) <= FEW_STREAMS:
-            return await self._push_each(items)
-        async with self._large:
-            return await self._push_each(items)
-
-    async def _push_each(self, items: Sequence[Push]) -> list[PushResult | RequestError]:
         keys = [item.once for item in items if item.once is not None]
         if len(set(keys)) == len(keys):
-            return [result_of_item(outcome) for outcome in await self._push_all(items)]
+            return [result_of_item(outcome) for outcome in await self._push_part(items)]
         results: dict[int, PushResult | RequestError] = {}
         waiting: Sequence[int] = range(len(items))
         while waiting:
             now, later = _apart(items, waiting)
-            outcomes = await self._push_all([items[place] for place in now])
+            outcomes = await self._push_part([items[place] for place in now])
             results.update(zip(now, map(result_of_item, outcomes), strict=True))
             waiting = later
         return [results[place] for place in range(len(items))]
+
+    async def _push_part(self, pushes: Sequence[Push]) -> list[PushResult | Exception]:
+        """Of a batch; those with as many streams as a large push have their turn."""
+        streams = sum(max(len(push.target.names), 1) for push in pushes)
+        push_all = self._push_large if streams > FEW_STREAMS else self._push_all
+        return await push_all(pushes)
+
+    async def _push_large(self, pushes: Sequence[Push]) -> list[PushResult | Exception]:
+        if not self._in_line:
+            return await self._push_all(pushes)
+        self._in_line -= 1
+        async with self._large:
+            return await self._push_all(pushes)
 
     async def _push_all(self, pushes: Sequence[Push]) -> list[PushResult | Exception]:
         """What became of each. Their keys are in use until all of it is known."""

@@ -58,8 +58,9 @@ class JoinedCalls(Generic[Item]):
     """Calls of `script` on `server`: with `arguments`, and then the items.
 
     The script answers with a reply to each item: its own, `{'late'}`, or `{'failed', why}`.
-    `durable`: as in `RedisClient.run`. `again` None: nothing is told to a new master. `max_items`:
-    of one call, where one may take long; as how many an item counts says `weight_of`.
+    `durable`: as in `RedisClient.run`. `again` None: nothing is told to a new master, as where the
+    server has no replicas. `max_items`: of one call, where one may take long; as how many an item
+    counts says `weight_of`.
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class JoinedCalls(Generic[Item]):
         self._script = script
         self._arguments = arguments
         self._durable = durable
-        self._again = again
+        self._again = again if server.is_replicated else None
         self._max_items = max_items
         self._weight_of = weight_of
         self._asked: list[_Asked[Item]] = []

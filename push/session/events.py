@@ -59,7 +59,7 @@ class Progress(msgspec.Struct, frozen=True, gc=False):
     """
 
     subscription: Subscription
-    messages: list[HandedOut]
+    messages: tuple[HandedOut, ...]
 
 
 class OnlineAcknowledged(NamedTuple):

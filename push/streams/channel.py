@@ -32,6 +32,7 @@ class Channel:
         "held",
         "known",
         "last",
+        "left",
         "pending",
         "readers",
         "receiver",
@@ -43,6 +44,7 @@ class Channel:
     def __init__(self, stream: str) -> None:
         self.stream = stream
         self.followers: dict[Follower, Subscription] = {}
+        self.left = 0  # how many were followers
         self.receiver: Callable[[bytes], None] | None = None
         self.last = 0
         self.clear_from = 0

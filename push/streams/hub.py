@@ -131,6 +131,7 @@ class Hub:
         channel = self.channels.get(stream)
         if channel is None or channel.followers.pop(follower, None) is None:
             return
+        channel.left += 1
         if not channel.followers:
             del self.channels[stream]
             self._memory.forget(stream)

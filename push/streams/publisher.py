@@ -249,7 +249,6 @@ class _Answers:
     def __init__(self, count: int) -> None:
         self._parts: list[list[Published | Exception]] = [[] for _ in range(count)]
         self._missing = 0
-        self._clocks_us: dict[RedisClient, int] = {}
         self.all_there: Deferred[list[list[Published | Exception]]] = Deferred()
 
     def expect(
@@ -267,15 +266,11 @@ class _Answers:
         reply: list[Any] | Exception,
     ) -> None:
         outcome = _outcome_of(addresses, reply)
-        if isinstance(outcome, Published) and outcome.now_us > self._clocks_us.get(server, 0):
-            self._clocks_us[server] = outcome.now_us
+        if isinstance(outcome, Published):
+            server.clock.observe(outcome.now_us)
         parts.append(outcome)
         self._missing -= 1
-        if self._missing:
-            return
-        for server, clock_us in self._clocks_us.items():
-            server.clock.observe(clock_us)
-        if not self.all_there.called:  # nobody has cancelled it
+        if not self._missing and not self.all_there.called:  # nobody has cancelled it
             self.all_there.callback(self._parts)
 
 

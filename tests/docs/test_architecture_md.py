@@ -35,7 +35,7 @@ NAMED = re.compile(r"`(push/[\w./]+\.(?:py|lua))`(?: \(((?:`\w+`(?:, )?)+)\))?")
 # How many files and functions a reader of a way meets at most.
 WAYS = {
     "A push, from HTTP to the socket": (25, 35),
-    "An acknowledgement, to the stored cursor": (11, 13),
+    "An acknowledgement, to the stored cursor": (9, 10),
     "A message to a group, to its members": (15, 16),
     "A connection, from `CONNECT` to open": (15, 22),
 }

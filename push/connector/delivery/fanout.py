@@ -39,11 +39,12 @@ _Write = Callable[[list[DeviceSession], bytes], None]
 class _Round:
     """A long fan-out under way, and what came for the same stream since."""
 
-    __slots__ = ("batches", "deliveries", "place", "since", "targets")
+    __slots__ = ("batches", "deliveries", "left", "place", "since", "targets")
 
-    def __init__(self, batches: list[Batch], targets: Pairs) -> None:
+    def __init__(self, batches: list[Batch], channel: Channel) -> None:
         self.batches = batches
-        self.targets = targets
+        self.targets = _pairs_of(channel)
+        self.left = channel.left  # when these were all followers
         self.deliveries: DeliverySpans | None = None  # spans that end with it
         self.place = 0
         self.since: list[Entry] = []
@@ -148,7 +149,7 @@ class FanOut:
                 self._port.wake(device)
 
     def _round(self, channel: Channel, batches: list[Batch]) -> _Round:
-        begun = _Round(batches, _pairs_of(channel))
+        begun = _Round(batches, channel)
         if self._tracer is not None:
             begun.deliveries = DeliverySpans()
             for batch in batches:
@@ -162,8 +163,8 @@ class FanOut:
             followers: Any = channel.followers
             part = current.targets[current.place : current.place + SLICE]
             for batch in current.batches:
-                # Some left since the round began, or with the batch before.
-                part = [target for target in part if followers.get(target[0]) is target[1]]
+                if channel.left != current.left:  # since the round began, or with the batch before
+                    part = [target for target in part if followers.get(target[0]) is target[1]]
                 self._write(batch, part, queue=False)
             current.place += SLICE
             if current.place < len(current.targets):

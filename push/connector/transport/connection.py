@@ -25,7 +25,7 @@ from push.connector.sessions.port import EventHandler
 from push.connector.transport.timing_wheel import NEVER
 from push.connector.transport.tls import DeviceTls
 from push.runtime.ports import Clock
-from push.session.events import Ended
+from push.session.events import Ended, Progress
 from push.session.server import ServerSession
 from push.session.transitions import State
 from push.wire.addresses import peer_ip
@@ -37,11 +37,20 @@ SLICE_BYTES = 1024  # worked off at once; of a longer frame, what is there of it
 LINGER_SECONDS = 2.0
 
 
+class AcknowledgementsOwner(Port):
+    """Who is told of what devices have acknowledged."""
+
+    def progressed(self, device: DeviceSession, progress: Progress) -> None: ...
+
+
 class ConnectionOwner(Port):
     """What a connection tells the gateway."""
 
     clock: Clock
     reads: ReadQueue
+
+    @property
+    def acknowledgements(self) -> AcknowledgementsOwner: ...
 
     @property
     def events(self) -> EventHandler: ...
@@ -73,19 +82,29 @@ class ConnectionPhase(Enum):
     CLOSED = auto()
 
 
+_OPEN = ConnectionPhase.OPEN  # a member of an Enum takes a call each time
+
+
 @implementer(IPullProducer, IPushProducer, IHandshakeListener)
 class DeviceConnection(Protocol):
     """A connection over TCP or TLS."""
 
+    # What each message and acknowledgement needs, close together: nothing of it is in the caches.
+    __slots__ = (
+        "_send",
+        "blocked",
+        "device",
+        "due_slot",
+        "gateway",
+        "paused",
+        "phase",
+        "protocol",
+    )
+
     # Shared defaults keep an idle connection small: most never need their own.
-    phase = ConnectionPhase.OPEN
-    blocked = False
     waiting_bytes = 0
     source: tuple[str, int] | None = None  # address and port, when a load balancer told them
     _peer_ip: str | None = None
-    device: DeviceSession | None = None  # from its CONNECT on
-    paused: PausedReading | None = None  # what waits to be worked off
-    _send: Callable[[bytes], int] | None = None
     _produces = False
     _secured = False  # TLS: the handshake is complete
 
@@ -93,7 +112,12 @@ class DeviceConnection(Protocol):
         self.gateway = gateway
         self.carrier = carrier
         self.protocol = protocol
+        self.phase = _OPEN
+        self.blocked = False
+        self.device: DeviceSession | None = None  # from its CONNECT on
+        self.paused: PausedReading | None = None  # what waits to be worked off
         self.due_slot = NEVER
+        self._send: Callable[[bytes], int] | None = None
 
     @property
     def ip(self) -> str:
@@ -135,11 +159,9 @@ class DeviceConnection(Protocol):
     # Reading
 
     def dataReceived(self, data: bytes) -> None:
-        if self.phase is not ConnectionPhase.OPEN:
-            if len(data) > SLICE_BYTES:
-                self.gateway.reads.discarded(self)
-            return
-        if (
+        if self.phase is not _OPEN:
+            self.gateway.reads.put_off(self)
+        elif (
             self.device is None
             or len(data) > SLICE_BYTES
             or self.paused is not None
@@ -151,10 +173,15 @@ class DeviceConnection(Protocol):
 
     def take(self, data: bytes) -> None:
         """Work off what came, and write what there is to say to it."""
-        now, protocol = self.gateway.clock.seconds(), self.protocol
+        gateway, device, protocol = self.gateway, self.device, self.protocol
+        now = gateway.clock.seconds()
+        progress = protocol.acknowledged(data, now)
+        if progress is not None and device is not None:
+            gateway.acknowledgements.progressed(device, progress)
+            return
         events = protocol.receive_data(data, now)
         if events:
-            self.gateway.events.handle(self, events)
+            gateway.events.handle(self, events)
         if protocol.unsent is not None:
             self.flush()
         if protocol.charged_bytes:
