@@ -69,7 +69,12 @@ def attacking(
     case that nobody ends them."""
     command = [sys.executable, "-m", __name__, flood, str(attackers), str(seconds)]
     process = subprocess.Popen(
-        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        command,
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,  # Linux shares processors by session: sixteen take one's share
     )
     assert process.stdin is not None
     assert process.stdout is not None

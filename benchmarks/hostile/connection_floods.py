@@ -108,10 +108,14 @@ def https_requests(attacker: Attacker) -> None:
 
 @flood("tls-renegotiation", "a TLS 1.2 client that renegotiates on end", "tls")
 def tls_renegotiation(attacker: Attacker) -> None:
+    renegotiate(attacker, attacker.target.tls)
+
+
+def renegotiate(attacker: Attacker, port: int) -> None:
     context = SSL.Context(SSL.TLS_METHOD)
     context.set_max_proto_version(SSL.TLS1_2_VERSION)
     attacker.count_connection()
-    with contextlib.closing(socket.create_connection(("127.0.0.1", attacker.target.tls))) as raw:
+    with contextlib.closing(socket.create_connection(("127.0.0.1", port))) as raw:
         raw.settimeout(None)  # pyOpenSSL wants a blocking socket
         connection = SSL.Connection(context, raw)
         connection.set_connect_state()
@@ -127,11 +131,14 @@ def tls_renegotiation(attacker: Attacker) -> None:
 
 @flood("tls-key-updates", "a TLS 1.3 client that asks for new keys on end", "tls")
 def tls_key_updates(attacker: Attacker) -> None:
+    update_keys(attacker, attacker.target.tls)
+
+
+def update_keys(attacker: Attacker, port: int) -> None:
     """By the program of OpenSSL: Python's modules have no such function. It takes a line that
     begins with K for the wish."""
     attacker.count_connection()
-    address = f"127.0.0.1:{attacker.target.tls}"
-    command = ["openssl", "s_client", "-tls1_3", "-connect", address]
+    command = ["openssl", "s_client", "-tls1_3", "-connect", f"127.0.0.1:{port}"]
     silent = subprocess.DEVNULL
     client = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=silent, stderr=silent, bufsize=0

@@ -20,6 +20,7 @@ from push.wire.websocket.framing import unmasked
 READ_BYTES = 1 << 16
 WAIT_SECONDS = 30.0
 MASK = b"\x21\x43\x65\x07"
+VICTIM = "victim"  # the user of the well-behaved device
 MAX_UNANSWERED = 60  # the contract: 64 requests of a session
 SEALED = ("tls", "https")  # carriers
 TEXT, CONTINUATION, CLOSE, PING, PONG = 1, 0, 8, 9, 10
@@ -32,7 +33,8 @@ UPGRADE = (
 
 class Target(NamedTuple):
     """What is attacked. Ports of loopback; 0: not served. `pairs`: registered devices, each bound
-    to a user of its own, `attacker0`, `attacker1`, …"""
+    to a user of its own, `attacker0`, `attacker1`, … `api_key`: of a backend, not the one by which
+    others are watched."""
 
     tcp: int
     tls: int
@@ -40,6 +42,7 @@ class Target(NamedTuple):
     http: int
     app_key: str
     pairs: list[dict[str, str]]
+    api_key: str = ""
 
     def port(self, carrier: str) -> int:
         ports = {"tcp": self.tcp, "tls": self.tls, "ws": self.ws}
@@ -116,7 +119,9 @@ class Connection:
         *,
         receive_buffer_bytes: int | None = None,
         upgrade: bool = True,
+        sealed: bool = True,
     ) -> None:
+        """`upgrade`, `sealed`: without it the handshake of WebSocket, or of TLS, is left out."""
         self.carrier = carrier
         self.answers = answers
         self.reads = True
@@ -124,27 +129,28 @@ class Connection:
         self.free_ids = deque(range(10, 10 + MAX_UNANSWERED))
         self.received: list[Frame] = []  # answers to SUB and CONNECT
         self.groups: list[str] = []  # that were created
+        self.pushed: list[int] = []  # numbers of messages that are not acknowledged
         self._owed = b""  # acknowledgements
         self._is_acknowledging = False
         self._frames = FrameDecoder(1 << 20)
         self._ws = WsFrames()
         self._socket: socket.socket = socket.socket()
         try:
-            self._open(port, receive_buffer_bytes)
+            self._open(port, receive_buffer_bytes, sealed=sealed)
             if carrier == "ws" and upgrade:
                 self._upgrade()
         except (OSError, ssl.SSLError) as error:
             self._socket.close()
             raise Gone(f"not accepted: {type(error).__name__}") from None
 
-    def _open(self, port: int, receive_buffer_bytes: int | None) -> None:
+    def _open(self, port: int, receive_buffer_bytes: int | None, *, sealed: bool) -> None:
         raw = self._socket
         raw.settimeout(WAIT_SECONDS)
         if receive_buffer_bytes is not None:
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
         raw.connect(("127.0.0.1", port))
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if self.carrier in SEALED:
+        if sealed and self.carrier in SEALED:
             self._socket = insecure_context().wrap_socket(raw)
         self._socket.setblocking(False)
         self._poll = select.poll()
@@ -175,6 +181,15 @@ class Connection:
                 continue
             except (OSError, ssl.SSLError) as error:
                 self._closed(type(error).__name__)
+
+    def send_urgently(self, byte: bytes) -> None:
+        """As TCP's urgent data."""
+        try:
+            self._socket.send(byte, socket.MSG_OOB)
+        except BlockingIOError:
+            self.wait(WAIT_SECONDS)
+        except OSError as error:
+            self._closed(type(error).__name__)
 
     def _wait(self, events: int, seconds: float = WAIT_SECONDS) -> int:
         self._poll.modify(self._socket, events)
@@ -217,6 +232,18 @@ class Connection:
         """Read until `seconds` are over or something came."""
         if self._wait(select.POLLIN, seconds):
             self.take()
+
+    def sip(self, size: int) -> None:
+        """Read so many bytes, if they are there. Raises Gone at the end."""
+        try:
+            data = self._socket.recv(size)
+        except (ssl.SSLWantReadError, BlockingIOError):
+            return
+        except OSError as error:
+            self._closed(type(error).__name__)
+        if not data:
+            self._closed("closed")
+        self._fed(data)
 
     def close(self, *, abruptly: bool = False) -> None:
         if abruptly:
@@ -263,6 +290,8 @@ class Connection:
         elif frame.signal == Signal.PUSH:
             if frame.message_id and self.acknowledges:
                 self._owed += self.encoded(Signal.PUB_ACK, b"", frame.message_id)
+            elif frame.message_id:
+                self.pushed.append(frame.message_id)
         elif frame.signal == Signal.DISCONNECT:
             raise Gone(label(frame))
         elif frame.signal in (Signal.SUB, Signal.CONNECT_ACK):

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from benchmarks.hostile import (
+    api_floods,
+    backlog_floods,
+    carrier_floods,
     connection_floods,
     http_floods,
     mixed_floods,
@@ -16,6 +19,9 @@ __all__ = [
     "FLOODS",
     "Attacker",
     "Flood",
+    "api_floods",
+    "backlog_floods",
+    "carrier_floods",
     "connection_floods",
     "http_floods",
     "mixed_floods",

@@ -13,11 +13,11 @@ from benchmarks.hostile.web_floods import http_request, stream_request
 BODY_BYTES = 1 << 20
 
 
-def pipelined(data: bytes) -> Run:
+def pipelined(data: bytes, carrier: str = "http") -> Run:
     """Send it on end; answers are read."""
 
     def run(attacker: Attacker) -> None:
-        connection = attacker.dial("http")
+        connection = attacker.dial(carrier)
         block = repeated(data)
         while True:
             connection.send(block)
@@ -25,11 +25,11 @@ def pipelined(data: bytes) -> Run:
     return run
 
 
-def one_by_one(data: bytes) -> Run:
+def one_by_one(data: bytes, carrier: str = "http") -> Run:
     """Send it again when it was answered."""
 
     def run(attacker: Attacker) -> None:
-        connection = attacker.dial("http")
+        connection = attacker.dial(carrier)
         while True:
             before = sum(attacker.answers.values())
             connection.send(data)
@@ -39,9 +39,9 @@ def one_by_one(data: bytes) -> Run:
     return run
 
 
-def on_connections_of_their_own(data: bytes) -> Run:
+def on_connections_of_their_own(data: bytes, carrier: str = "http") -> Run:
     def run(attacker: Attacker) -> None:
-        connection = attacker.dial("http")
+        connection = attacker.dial(carrier)
         with contextlib.closing(connection):
             connection.send(data)
             connection.wait(30)

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from benchmarks.hostile.client import Client
-from benchmarks.hostile.connections import Target
+from benchmarks.hostile.connections import VICTIM, Target
 from benchmarks.running import Running
 from push.daemons.security.certificate import self_signed
 from push.wire.frames import encode_frame
@@ -28,6 +28,7 @@ from push.wire.signals import Signal
 LATE_SECONDS = 10.0  # what did not come by then counts as having taken so long
 PATIENCE_SECONDS = 60.0  # for what must come before a measurement
 MIB = 1 << 20
+SCOPES = ["admin", "chat", "push", "read"]  # of the attackers' key
 WITH_KEY = ("/v1/stats",)
 VISITED = ("/healthz", "/readyz", *WITH_KEY)
 
@@ -66,6 +67,8 @@ def prepare(running: Running, attackers: int) -> Target:
         token = pairs[-1]["token"]
         status, _ = backend.call("PUT", f"/v1/users/attacker{number}/devices/{token}")
         assert status in (200, 204), status
+    status, made = backend.call("POST", "/v1/keys", {"name": "attacker", "scopes": SCOPES})
+    assert status == 201, made
     return Target(
         running.tcp_address[1],
         running.tls_address[1],
@@ -73,6 +76,7 @@ def prepare(running: Running, attackers: int) -> Target:
         running.http[1],
         running.app_key,
         pairs,
+        made["key"],
     )
 
 
@@ -114,11 +118,14 @@ class Backend:
 
 
 class WellBehaved:
-    """A device with one session that takes and acknowledges what is pushed to it."""
+    """A device of the user `VICTIM` with one session that takes and acknowledges what is pushed to
+    it."""
 
     def __init__(self, running: Running) -> None:
         self._running = running
         self._client = open_client(running)
+        token = self._client.pair["token"]
+        Backend(running).call("PUT", f"/v1/users/{VICTIM}/devices/{token}")
         self._came: dict[int, float] = {}
         self._changed = threading.Condition()
         self._pushed = 0
@@ -141,8 +148,10 @@ class WellBehaved:
         elif name == "PUSH":
             if message_id:
                 self._client.socket.sendall(encode_frame(Signal.PUB_ACK, 0, message_id))
+            if not isinstance(data := body.get("data"), dict) or "n" not in data:
+                return  # of an attacker
             with self._changed:
-                self._came.setdefault(body["data"]["n"], now)
+                self._came.setdefault(data["n"], now)
                 self._changed.notify_all()
 
     def _end(self, how: str) -> None:

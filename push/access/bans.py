@@ -14,20 +14,17 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from push.access.ban_log import BanLog
-from push.access.ban_table import KINDS, ActiveBan, BanKind, NewBans
+from push.access.ban_table import ActiveBan, BanKind, NewBans
 from push.redis import keyspace
 from push.redis.client import RedisClient
-from push.redis.clock import MICROSECONDS
 from push.redis.connection.errors import StoreUnavailable
 from push.redis.connection.replies import Argument
 from push.redis.scripts import load_script
-from push.redis.shared_copy import Lease, SharedCopy
+from push.redis.shared_copy import Announce, Lease, SharedCopy, only_here, read_clock
 from push.runtime.ports import Clock
 from push.runtime.tasks import gather
 from push.runtime.timers import SingleFlight
 from push.wire.errors import RequestError
-
-__all__ = ["CHANNEL", "KINDS", "ActiveBan", "BanKind", "Bans", "CheckBan", "NewBans", "keep_kick"]
 
 log = Logger()
 
@@ -64,18 +61,12 @@ async def nobody_is_banned(
 
 # Compares sessions with bans that are new here; returns when those that must end have ended.
 Judge = Callable[[NewBans], Awaitable[None]]
-# Asks every process to apply what was changed; the nodes that did not confirm it.
-Announce = Callable[[], Awaitable[list[str]]]
 
 _Kicks = list[tuple[int, bytes]]  # each with its place
 
 
 async def _no_sessions(_new: NewBans) -> None:
     pass
-
-
-async def _only_here() -> list[str]:
-    return []
 
 
 class Bans:
@@ -90,7 +81,7 @@ class Bans:
         server: RedisClient,
         lease: Lease,
         judge: Judge = _no_sessions,
-        announce: Announce = _only_here,
+        announce: Announce = only_here,
         *,
         at_most: int = 0,
     ) -> None:
@@ -115,11 +106,10 @@ class Bans:
         self._announcing.cancel()
 
     async def _read(self) -> _Kicks:
-        """With the time, by which bans end: the estimate of it runs a little slow. Returns kicks
-        that are kept, since the last read."""
+        """With the time, by which bans end. Returns kicks that are kept, since the last read."""
         kicks: _Kicks = []
         # At once, as answers may be late. They come in this order: bans end by the new time.
-        await gather([self._read_time(), self._read_kicks(kicks), self._log.read()])
+        await gather([read_clock(self._server), self._read_kicks(kicks), self._log.read()])
         return kicks
 
     async def _read_kicks(self, kicks: _Kicks) -> None:
@@ -129,10 +119,6 @@ class Bans:
         )
         for order, place in zip(reply[::2], reply[1::2], strict=True):
             kicks.append((int(float(place)), order))
-
-    async def _read_time(self) -> None:
-        seconds, microseconds = await self._server.command("TIME")
-        self._server.clock.observe(int(seconds) * MICROSECONDS + int(microseconds))
 
     async def _apply(self, kicks: _Kicks) -> None:
         """What was not compared to the end, because of an error, is compared the next time."""

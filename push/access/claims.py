@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -17,6 +17,9 @@ from msgspec import UNSET, UnsetType
 from push.wire.bodies import MAX_JWT_BYTES, check_json_text
 from push.wire.errors import RequestError
 from push.wire.idents import is_name, is_opaque
+
+# Those of which a key can be (`algorithm_of`), and that the configuration may allow.
+JwtAlgorithm = Literal["HS256", "RS256", "ES256", "EdDSA"]
 
 LATEST_SECONDS = 253_402_300_799  # the year 9999: a later end is as good as this one
 

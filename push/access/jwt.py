@@ -21,7 +21,15 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPubl
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from cryptography.x509 import load_pem_x509_certificate
 
-from push.access.claims import Claims, Header, check_claims, jwt_refusal, read_header, read_segment
+from push.access.claims import (
+    Claims,
+    Header,
+    JwtAlgorithm,
+    check_claims,
+    jwt_refusal,
+    read_header,
+    read_segment,
+)
 from push.wire.bodies import check_json_text
 from push.wire.errors import MAX_FIELD_CHARACTERS, RequestError, shortened
 
@@ -36,12 +44,12 @@ _ALGORITHMS: dict[str, Any] = jwt.algorithms.get_default_algorithms()
 class VerificationKey(msgspec.Struct, frozen=True):
     """A key with the one algorithm that its type fits, and its `kid` if it has one."""
 
-    algorithm: str
+    algorithm: JwtAlgorithm
     material: Any  # of a type that PyJWT takes: `algorithm_of` has judged it
     kid: str | None = None
 
 
-def algorithm_of(material: object) -> str:
+def algorithm_of(material: object) -> JwtAlgorithm:
     """The algorithm that a key of this type is for; ValueError for a type that none is for."""
     if isinstance(material, RSAPublicKey):
         return "RS256"
@@ -180,7 +188,7 @@ class JwtVerifier:
         return not self._fetched if header.kid is None else header.kid not in known
 
     def verify(self, text: str) -> Claims:
-        """The claims of a JWT; raises `Refusal` `unauthenticated` that says what is wrong."""
+        """The claims of a JWT; raises `RequestError` `unauthenticated` that says what is wrong."""
         header = read_header(text)
         payload = self._signed_payload(text, header)
         return check_claims(

@@ -7,7 +7,7 @@ answered when every process has it, or is named.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -15,11 +15,10 @@ from twisted.python.failure import Failure
 from push.access.api_keys import ApiKey, Keyring
 from push.redis import keyspace
 from push.redis.client import RedisClient
-from push.redis.clock import MICROSECONDS
 from push.redis.connection.errors import StoreUnavailable
 from push.redis.connection.replies import Argument
 from push.redis.scripts import load_script
-from push.redis.shared_copy import Lease, SharedCopy
+from push.redis.shared_copy import Announce, Lease, SharedCopy, only_here, read_clock
 from push.runtime.ports import Clock
 from push.runtime.tasks import gather
 from push.runtime.timers import Periodic
@@ -36,13 +35,6 @@ USES_SECONDS = 1.0
 _make = load_script("access", "make_key")
 _revoke = load_script("access", "revoke_key")
 
-# Asks every process to apply what was changed; the nodes that did not confirm it.
-Announce = Callable[[], Awaitable[list[str]]]
-
-
-async def _only_here() -> list[str]:
-    return []
-
 
 class MadeKeys:
     """The keys that were made, in the first server. `keyring` judges by the copy of them."""
@@ -53,7 +45,7 @@ class MadeKeys:
         server: RedisClient,
         lease: Lease,
         keyring: Keyring,
-        announce: Announce = _only_here,
+        announce: Announce = only_here,
     ) -> None:
         self.keyring = keyring
         self._server = server
@@ -142,14 +134,10 @@ class MadeKeys:
     # The copy
 
     async def _read(self) -> list[ApiKey]:
-        """With the time, by which keys end: the estimate of it runs a little slow."""
+        """With the time, by which keys end."""
         found: list[ApiKey] = []
-        await gather([self._read_time(), self._read_keys(found)])
+        await gather([read_clock(self._server), self._read_keys(found)])
         return found
-
-    async def _read_time(self) -> None:
-        seconds, microseconds = await self._server.command("TIME")
-        self._server.clock.observe(int(seconds) * MICROSECONDS + int(microseconds))
 
     async def _read_keys(self, found: list[ApiKey]) -> None:
         reply = await self._server.command("HGETALL", self._server.key(keyspace.API_KEYS))

@@ -93,6 +93,9 @@ class Gateway:
         topics = TopicRequests(shards, services.topics, self.subscriptions, self)
         self.requests = self._make_requests(topics)
         self._catch_up = CatchUp(clock, self.sources, policy, wheel, self.currency, self)
+        self.acknowledgements = Acknowledgements(
+            self.counters, self.sources, self.session_events, self._catch_up
+        )
         self._handshake = self._make_handshake(topics)
         self.event_streams = self._make_event_streams()
         self.events = self._make_events(policy)
@@ -111,10 +114,7 @@ class Gateway:
 
     def _make_events(self, policy: DeliveryPolicy) -> ProtocolEvents:
         redelivery = Redelivery(self.clock, self.sources, policy, self.counters, self)
-        acknowledgements = Acknowledgements(
-            self.counters, self.sources, self.session_events, self._catch_up
-        )
-        positions = self.event_streams.positions
+        acknowledgements, positions = self.acknowledgements, self.event_streams.positions
         return ProtocolEvents(
             self, self.counters, self._handshake, acknowledgements, redelivery, positions
         )
@@ -260,6 +260,7 @@ class Gateway:
     def forget(self, device: DeviceSession) -> None:
         """The session is over, and its connection lost."""
         device.phase = Phase.CLOSED
+        device.send = None
         self.requests.drained(device)
         self._catch_up.forget(device)
         device.connection.device = None

@@ -15,8 +15,8 @@ from twisted.application.service import MultiService, Service
 from twisted.internet.threads import deferToThread
 from twisted.logger import Logger, globalLogPublisher
 
+from push.access.ban_table import NewBans
 from push.access.bans import CHANNEL as BANS
-from push.access.bans import NewBans
 from push.access.request_rates import RequestRates
 from push.connector.gateway import Gateway
 from push.connector.listener import device_factory
@@ -218,16 +218,13 @@ class Composition:
         if settings.auth.jwt_jwks_url:
             self._add(JwksRefresh(self._reactor, settings.auth.jwt_jwks_url, verifier))
         return make_gateway(
-            self._reactor,
             settings,
             self._identity,
             domain,
             verifier,
-            self._keys.keyring,
             self._room.count,
             drain=lambda rate_per_second: self._draining.drain_and_stop(rate_per_second),
             is_short_of_memory=lambda: self._memory.is_short,
-            tracer=self._tracer,
         )
 
     def _listen_for_devices(self, gateway: Gateway) -> None:

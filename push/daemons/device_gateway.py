@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from push.access.api_keys import Keyring
 from push.access.jwt import JwtVerifier
 from push.connector.gateway import Gateway
 from push.connector.sessions.services import GatewayServices, GatewaySettings
@@ -13,22 +12,17 @@ from push.daemons.domain import SECONDS_PER_DAY, Domain
 from push.daemons.part_settings import connector_limits, session_limits
 from push.daemons.status import DaemonIdentity
 from push.devices.sessions import Sessions
-from push.runtime.ports import Reactor
-from push.runtime.tracing import Tracer
 
 
 def make_gateway(
-    reactor: Reactor,
     settings: Settings,
     identity: DaemonIdentity,
     domain: Domain,
     verifier: JwtVerifier,
-    keyring: Keyring,
     max_connections: int,
     *,
     drain: Callable[[float], None],
     is_short_of_memory: Callable[[], bool],
-    tracer: Tracer | None,
 ) -> Gateway:
     """`drain(rate)` sends all clients elsewhere, so many a second, and then stops the daemon."""
     boot = identity.boot
@@ -44,24 +38,24 @@ def make_gateway(
         groups_of=domain.chat.groups.streams_of,
     )
     services = GatewayServices(
-        domain.shards,
-        domain.control,
-        domain.devices,
-        sessions,
-        domain.topics,
-        domain.chat,
-        keyring,
-        domain.failed_keys,
-        domain.bans,
-        domain.lease,
-        domain.snowflake,
-        domain.observer.session_events,
-        lambda carrier, ip: domain.directory.others(carrier, boot, ip),
-        drain,
-        is_short_of_memory,
-        tracer,
+        shards=domain.shards,
+        control=domain.control,
+        devices=domain.devices,
+        sessions=sessions,
+        topics=domain.topics,
+        chat=domain.chat,
+        keyring=domain.keys.keyring,
+        failed_keys=domain.failed_keys,
+        bans=domain.bans,
+        lease=domain.lease,
+        snowflake=domain.snowflake,
+        session_events=domain.observer.session_events,
+        others=lambda carrier, ip: domain.directory.others(carrier, boot, ip),
+        drain_ordered=drain,
+        is_short_of_memory=is_short_of_memory,
+        tracer=domain.tracer,
     )
-    return Gateway(reactor, services, _settings_of(settings, identity, max_connections))
+    return Gateway(domain.reactor, services, _settings_of(settings, identity, max_connections))
 
 
 def _settings_of(

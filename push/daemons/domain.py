@@ -33,7 +33,7 @@ from push.observe.series import Figures
 from push.pushing.by_ip import PushByIp
 from push.pushing.service import PushService
 from push.redis.shards import Shards
-from push.redis.shared_copy import Lease
+from push.redis.shared_copy import Announce, Lease
 from push.runtime.ports import Reactor
 from push.runtime.tracing import Tracer
 from push.streams.publisher import Publisher, Retention
@@ -103,7 +103,7 @@ class Domain:
         self.outbox = Outbox(shards)
         self.lease = Lease(reactor, shards.first, boot)
         self.bans = self._make_bans(judge)
-        self.keys = MadeKeys(reactor, shards.first, self.lease, keyring, self._announce_keys)
+        self.keys = MadeKeys(reactor, shards.first, self.lease, keyring, self._announcing(KEYS))
         connectors, processes = self.directory.connectors, self.directory.processes
         self.asker = Survey(reactor, shards.first, connectors, boot, processes=processes)
         self.answerer = SurveyHandler(shards.first, boot, node, is_connector=is_connector)
@@ -137,17 +137,16 @@ class Domain:
             self.shards.first,
             self.lease,
             judge,
-            self._announce_bans,
+            self._announcing(BANS),
             at_most=self.limits.bans_max,
         )
 
-    async def _announce_bans(self) -> list[str]:
-        asked = await self.asker.ask(BANS, None, ALL_PROCESSES, thorough=True)
-        return asked.silent
+    def _announcing(self, what: str) -> Announce:
+        async def announce() -> list[str]:
+            asked = await self.asker.ask(what, None, ALL_PROCESSES, thorough=True)
+            return asked.silent
 
-    async def _announce_keys(self) -> list[str]:
-        asked = await self.asker.ask(KEYS, None, ALL_PROCESSES, thorough=True)
-        return asked.silent
+        return announce
 
     async def _confirm_keys(self, _asked: bytes) -> None:
         """Another process changed them, and waits until they are in effect here."""

@@ -24,7 +24,7 @@ from push.http.stream_operation import STREAM_APP
 from push.http.system_routes import HealthRoutes, InThread, PageRoutes
 from push.http.web_client import make_web_client
 from push.observe.audit import AuditTrail
-from push.runtime.ports import Reactor
+from push.runtime.ports import Clock, Reactor
 from push.runtime.tracing import Tracer
 from push.wire.addresses import Networks
 from push.wire.websocket.origins import Origins
@@ -42,7 +42,12 @@ def _console_for(apps: Sequence[App], version: str) -> Console | None:
 
 
 def _routes_of(
-    apps: Sequence[App], health: HealthRoutes, title: str, version: str, in_thread: InThread
+    clock: Clock,
+    apps: Sequence[App],
+    health: HealthRoutes,
+    title: str,
+    version: str,
+    in_thread: InThread,
 ) -> list[Endpoint]:
     """Those of `apps`, and of what every daemon has: the JavaScript client, health, the console,
     the documents."""
@@ -51,7 +56,7 @@ def _routes_of(
     console = _console_for(apps, version)
     if console is not None:
         served.append(console.app)
-    served.append(PageRoutes(title, version, served, console, in_thread).app)
+    served.append(PageRoutes(clock, title, version, served, console, in_thread).app)
     return [route for app in served for route in app.routes]
 
 
@@ -89,7 +94,7 @@ def make_site(
     health = HealthRoutes(problems, notes, registry)
     apps = [*apps, STREAM_APP] if take_stream is not None else apps
     measures = RequestMeasures(registry)
-    routes = _routes_of(apps, health, title, version, in_thread)
+    routes = _routes_of(reactor, apps, health, title, version, in_thread)
     routing = Routing(
         routes,
         keyring,

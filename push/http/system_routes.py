@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from msgspec import UNSET
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
-from twisted.internet.defer import Deferred, DeferredLock, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred
 
 from push.http import pages
 from push.http.console import Console
@@ -24,6 +24,9 @@ from push.http.framework.route import (
     routes_of,
 )
 from push.http.static_files import FILE_REPLIES
+from push.runtime.ports import Clock
+from push.runtime.tasks import Semaphore
+from push.runtime.timers import sleep
 from push.wire.api.nodes import Health, Ready
 from push.wire.errors import RequestError
 
@@ -120,27 +123,37 @@ class PageRoutes:
 
     def __init__(
         self,
+        clock: Clock,
         title: str,
         version: str,
         apps: Sequence[App],
         console: Console | None,
         in_thread: InThread = maybeDeferred,
     ) -> None:
+        self._clock = clock
         self._title = title
         self._version = version
         self._console = console
         self._in_thread = in_thread
         self._documents: Documents | None = None
-        self._making: DeferredLock = DeferredLock()
+        self._making = Semaphore(1)
         self._index = pages.index_page(title, version, apps)
         self.app = App("pages", "What this daemon can do.", routes_of(self))
         self._apps = (*apps, self.app)
 
     async def _made(self) -> Documents:
-        async with self._making:
-            if self._documents is None:
-                self._documents = await self._in_thread(self._make)
-            return self._documents
+        documents = self._documents
+        if documents is None:
+            async with self._making:
+                documents = await self._made_in_turn()
+        return documents
+
+    async def _made_in_turn(self) -> Documents:
+        if self._documents is None:
+            self._documents = await self._in_thread(self._make)
+        else:  # others asked before: however many did, a turn of the reactor answers one of them
+            await sleep(self._clock, 0)
+        return self._documents
 
     def _make(self) -> Documents:
         document = openapi_document(self._title, self._version, self._apps)

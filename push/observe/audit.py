@@ -20,12 +20,11 @@ import msgspec
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from push.observe.timelines import WallClock
 from push.redis.client import RedisClient
 from push.redis.connection.errors import StoreUnavailable
 from push.redis.keyspace import AUDIT
 from push.redis.scripts import load_script
-from push.runtime.ports import Clock
+from push.runtime.ports import Clock, TimeOfDay
 from push.runtime.timers import Debounced, SingleFlight
 from push.wire.addresses import counted_ip
 from push.wire.api.operate.audit import AuditEntry, AuditPage
@@ -108,7 +107,7 @@ class AuditTrail:
     up when there are too many. They do not wait for replicas: the answer of the write that they
     tell of did not wait for them either."""
 
-    def __init__(self, reactor: Clock, server: RedisClient, wall_clock: WallClock) -> None:
+    def __init__(self, reactor: Clock, server: RedisClient, wall_clock: TimeOfDay) -> None:
         self.given_up = 0
         self._server = server
         self._wall_clock = wall_clock

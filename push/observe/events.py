@@ -8,11 +8,10 @@ not hide who connects. What is left out is counted.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
 
 import msgspec
 
-from push.runtime.ports import Clock
+from push.runtime.ports import Clock, TimeOfDay
 from push.wire.api.operate.events import EVENT_KINDS, EVENTS_PER_SECOND, EventKind, LiveEvent
 
 MESSAGES_PER_SECOND = 160  # of the kinds that come for each message
@@ -77,12 +76,6 @@ class EventListener:
         self.wanted = wanted
         self.take = take
         self.sample = Sample()
-
-
-class TimeOfDay(Protocol):
-    """The time of the day."""
-
-    def now_ms(self) -> int: ...
 
 
 class Events:

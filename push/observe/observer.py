@@ -13,7 +13,7 @@ from push.observe.recent import PushEvents, RecentMessages
 from push.observe.series import Figures, SeriesQueries, SeriesRecorder
 from push.observe.server_times import ServerTimes
 from push.observe.session_events import SessionEvents
-from push.observe.timelines import Timelines, WallClock
+from push.observe.timelines import Timelines
 from push.redis.shards import Shards
 from push.runtime.ports import Clock
 
@@ -37,7 +37,7 @@ class Observer:
         node: str,
         events_total: int,
     ) -> None:
-        self.wall_clock = wall_clock = WallClock(shards)
+        self.wall_clock = wall_clock = shards.first.clock
         self.node = node
         self.times = ServerTimes(reactor, shards)
         self.events = Events(reactor, wall_clock, node)

@@ -16,9 +16,8 @@ from twisted.python.failure import Failure
 from push.cluster.survey import ALL_PROCESSES, Audience, Boots, Survey, SurveyHandler
 from push.observe.ack_latency import BOUNDS_US, AckLatency, quantile_ms
 from push.observe.rings import HistogramRing, Ring, added, sparse
-from push.observe.timelines import WallClock
 from push.redis.connection.errors import StoreUnavailable
-from push.runtime.ports import Clock
+from push.runtime.ports import Clock, TimeOfDay
 from push.runtime.timers import Periodic, SingleFlight, sleep
 from push.wire.api.operate.series import SLOTS_OF_STEP, Series, SeriesName
 from push.wire.errors import RequestError
@@ -65,7 +64,7 @@ _decode_own = msgspec.json.Decoder(OwnSeries).decode
 class SeriesRecorder:
     """The figures of this process. `watch` says what is read."""
 
-    def __init__(self, reactor: Clock, wall_clock: WallClock, answerer: SurveyHandler) -> None:
+    def __init__(self, reactor: Clock, wall_clock: TimeOfDay, answerer: SurveyHandler) -> None:
         self._wall_clock = wall_clock
         self._figures: list[Figures] = []
         self._rings: dict[SeriesName, Ring] = {}
@@ -174,7 +173,7 @@ class SeriesQueries:
     def __init__(
         self,
         reactor: Clock,
-        wall_clock: WallClock,
+        wall_clock: TimeOfDay,
         survey: Survey,
         processes: Callable[[], Mapping[str, str]],
     ) -> None:

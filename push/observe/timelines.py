@@ -70,16 +70,6 @@ class ObservedSession(Protocol):
     def __hash__(self) -> int: ...
 
 
-class WallClock:
-    """The time of the day by the first Redis server."""
-
-    def __init__(self, shards: Shards) -> None:
-        self._clock = shards.first.clock
-
-    def now_ms(self) -> int:
-        return self._clock.now_ms()
-
-
 class Timelines:
     """`max_in_all`: entries of all devices of a Redis server together."""
 
@@ -104,7 +94,7 @@ class Timelines:
         self._survey = survey
         self._node = node
         self._max_in_all = max_in_all
-        self._wall_clock = WallClock(shards)
+        self._wall_clock = shards.first.clock
         self._journal = Journal(reactor, shards, kind, FLUSH_SECONDS)
         self._counts: _Counts = {}
         # Apart: nobody knows whether there is such a device.
@@ -137,9 +127,25 @@ class Timelines:
     # Writing
 
     def add(
-        self, token: str, event: EventKind, session: str, code: str = "", reason: str = ""
+        self,
+        token: str,
+        event: EventKind,
+        session: str,
+        code: str = "",
+        reason: str = "",
+        *,
+        count: int = 0,
+        at_ms: int | None = None,
     ) -> None:
-        self._add(token, event, session, code, reason, 0)
+        """It has happened; `count` not 0: so often, the last time `at_ms`."""
+        if not self._max_in_all:
+            return
+        if count and self._journal.is_full:
+            self._left_out += 1  # rather than the end of a session
+            return
+        at_ms = self._wall_clock.now_ms() if at_ms is None else at_ms
+        stored: _StoredEvent = at_ms, event, self._node, session, code, reason, count
+        self._journal.add(token, at_ms, _encode(stored))
 
     def count(
         self, token: str, session: str, event: EventKind, reason: str = "", count: int = 1
@@ -167,7 +173,7 @@ class Timelines:
         self.acknowledging.pop(session, None)
         count, session.unsettled = session.unsettled, 0
         if count and session.token is not None:
-            self._add(session.token, "acknowledged", session.session_id, "", "", count, last_ms)
+            self.add(session.token, "acknowledged", session.session_id, count=count, at_ms=last_ms)
 
     def _look_at_clock(self) -> None:
         self.second_ms = self._wall_clock.now_ms()
@@ -196,7 +202,14 @@ class Timelines:
                     await self._make_room(last)
                 count, last_ms = counts.pop(each, (0, 0))
                 if count:
-                    self._add(each.token, each.event, each.session, "", each.reason, count, last_ms)
+                    self.add(
+                        each.token,
+                        each.event,
+                        each.session,
+                        reason=each.reason,
+                        count=count,
+                        at_ms=last_ms,
+                    )
 
     async def _make_room(self, last: bool) -> None:
         await sleep(self._reactor, 0)
@@ -205,26 +218,6 @@ class Timelines:
                 await sleep(self._reactor, FLUSH_SECONDS)
             else:
                 await self._journal.store_all()
-
-    def _add(
-        self,
-        token: str,
-        event: EventKind,
-        session: str,
-        code: str,
-        reason: str,
-        count: int,
-        at_ms: int | None = None,
-    ) -> None:
-        """`at_ms`: when the last of them was; now, if it is not known."""
-        if not self._max_in_all:
-            return
-        if count and self._journal.is_full:
-            self._left_out += 1  # rather than the end of a session
-            return
-        at_ms = self._wall_clock.now_ms() if at_ms is None else at_ms
-        stored: _StoredEvent = at_ms, event, self._node, session, code, reason, count
-        self._journal.add(token, at_ms, _encode(stored))
 
     # Reading
 

@@ -19,7 +19,7 @@ from push.pushing.targets import Target, addresses_of, as_asked, as_in_a_query, 
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.runtime.log_detail import detail
-from push.runtime.tasks import gather
+from push.runtime.tasks import Semaphore, gather
 from push.runtime.tracing import PUBLISH, Span, Tracer
 from push.streams.ledger import DeliveryCounts, DeviceLine, Ledger
 from push.streams.message import MessageContent as StoredContent
@@ -43,6 +43,13 @@ from push.wire.idents import (
 log = Logger()
 
 Done = TypeVar("Done")
+
+# After a push to at most so many streams, large ones (parts of batches, too) go two at a time: so
+# Redis answers everybody else between them, and need not wait for the next one. Where there is
+# nobody else, all at once cost less.
+FEW_STREAMS = 50
+LARGE_PUSHES_IN_LINE = 500
+LARGE_PUSHES_AT_A_TIME = 2
 
 _cancel = load_script("streams", "cancel")
 _encode = msgspec.json.Encoder().encode
@@ -110,6 +117,8 @@ class PushService:
         self._snowflake = snowflake
         self._ledger = Ledger(shards)
         self._running: set[str] = set()
+        self._large = Semaphore(LARGE_PUSHES_AT_A_TIME)
+        self._in_line = 0  # of the large ones that come next
         # By the kind of their target, since the start of the process; a request that came before
         # with its key is not counted again.
         self.accepted = Counter(dict.fromkeys(TARGET_OF_NAME, 0))
@@ -122,7 +131,7 @@ class PushService:
         and `StoreUnavailable`, after which the same key again leads to one message all the same:
         the key is kept by the script that publishes.
         """
-        outcomes = await self._push_all([push])
+        outcomes = await self._push_in_turn([push])
         if isinstance(outcomes[0], PushResult):
             return outcomes[0]
         raise cast(Exception, outcomes.pop())
@@ -135,15 +144,24 @@ class PushService:
         """
         keys = [item.once for item in items if item.once is not None]
         if len(set(keys)) == len(keys):
-            return [result_of_item(outcome) for outcome in await self._push_all(items)]
+            return [result_of_item(outcome) for outcome in await self._push_in_turn(items)]
         results: dict[int, PushResult | RequestError] = {}
         waiting: Sequence[int] = range(len(items))
         while waiting:
             now, later = _apart(items, waiting)
-            outcomes = await self._push_all([items[place] for place in now])
+            outcomes = await self._push_in_turn([items[place] for place in now])
             results.update(zip(now, map(result_of_item, outcomes), strict=True))
             waiting = later
         return [results[place] for place in range(len(items))]
+
+    async def _push_in_turn(self, pushes: Sequence[Push]) -> list[PushResult | Exception]:
+        if sum(max(len(push.target.names), 1) for push in pushes) <= FEW_STREAMS:
+            self._in_line = LARGE_PUSHES_IN_LINE
+        elif self._in_line:
+            self._in_line -= 1
+            async with self._large:
+                return await self._push_all(pushes)
+        return await self._push_all(pushes)
 
     async def _push_all(self, pushes: Sequence[Push]) -> list[PushResult | Exception]:
         """What became of each. Their keys are in use until all of it is known."""

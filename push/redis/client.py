@@ -221,9 +221,8 @@ class RedisClient:
         durable: bool = False,
         decode: Decode[Answer] = as_it_is,
     ) -> Answer:
-        """Run a script by its hash; KEYS[1] is the server's clock, `keys` come after it.
-
-        Returns what `decode` makes of the reply.
+        """Run a script by its hash; KEYS[1] is the server's clock, `keys` come after it. Returns
+        what `decode` makes of the reply.
 
         The script does nothing once this call's time-out has passed by the server's clock
         (architecture, rule 10), so that a call that was refused cannot take effect later than its
@@ -238,7 +237,11 @@ class RedisClient:
         for _ in range(ATTEMPTS):
             try:
                 protocol = (self._durable if durable else self._commands).require()
-                answer = self._evaluate(protocol, script, keys, arguments)
+                floor_us = self.clock.now_us()
+                deadline_us = floor_us + int(self.timeout_seconds * MICROSECONDS)
+                begin = b"EVALSHA", script.sha, 1 + len(keys), self._clock_key
+                end = floor_us, deadline_us, self._channel_prefix  # see prelude.lua
+                answer = protocol.call(*begin, *keys, *arguments, *end)
                 replicas = self._confirmations if durable else None
                 confirmed = None if replicas is None else replicas.start_confirming()
                 reply = await answer
@@ -254,10 +257,8 @@ class RedisClient:
                     raise self.as_our_error(script.explain(text), error) from None
             else:
                 if confirmed is not None and not await confirmed:
-                    raise StoreUnavailable(
-                        f"Redis at {self.address} does not have it on its replicas yet",
-                        unknown=True,
-                    )
+                    reason = f"Redis at {self.address} does not have it on its replicas yet"
+                    raise StoreUnavailable(reason, unknown=True)
                 return decode(reply)
         raise StoreUnavailable(f"Redis at {self.address} did not run {script.name} in time")
 
@@ -270,27 +271,6 @@ class RedisClient:
         """Whether replicas have all that the master has answered until now."""
         acks, same = self._confirmations, self._commands.where == self._durable.where
         return acks is not None and same and await acks.start_confirming()
-
-    def _evaluate(
-        self,
-        protocol: CommandProtocol,
-        script: Script,
-        keys: Sequence[str],
-        arguments: Sequence[Argument],
-    ) -> Deferred[Any]:
-        floor_us = self.clock.now_us()
-        deadline_us = floor_us + int(self.timeout_seconds * MICROSECONDS)
-        return protocol.call(
-            b"EVALSHA",
-            script.sha,
-            1 + len(keys),
-            self._clock_key,
-            *keys,
-            *arguments,
-            floor_us,
-            deadline_us,
-            self._channel_prefix,
-        )
 
     async def _load(self, script: Script) -> None:
         self._scripts[script.sha] = script

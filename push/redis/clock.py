@@ -20,11 +20,14 @@ class ServerClock:
         self._seen_us = 0
         self._seen_at = monotonic_seconds()
 
-    def observe(self, clock_us: int) -> None:
-        """Take note of a time or offset that the server gave."""
-        if clock_us > self.now_us():
-            self._seen_us = clock_us
-            self._seen_at = self._monotonic()
+    def observe(self, clock_us: int) -> int:
+        """Take note of a time or offset that the server gave. Returns `now_us()`."""
+        now_us = self.now_us()
+        if clock_us <= now_us:
+            return now_us
+        self._seen_us = clock_us
+        self._seen_at = self._monotonic()
+        return clock_us
 
     def now_us(self) -> int:
         """The floor for the server's next offset; 0 before the server's first answer."""

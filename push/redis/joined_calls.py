@@ -27,7 +27,7 @@ from push.runtime.timers import Debounced
 
 log = Logger()
 
-# Of one call: Redis does nothing else meanwhile.
+# Of one call: Redis does nothing else meanwhile. An item may count as several.
 MAX_ITEMS = 100
 MAX_BYTES = 256 * 1024
 
@@ -58,8 +58,9 @@ class JoinedCalls(Generic[Item]):
     """Calls of `script` on `server`: with `arguments`, and then the items.
 
     The script answers with a reply to each item: its own, `{'late'}`, or `{'failed', why}`.
-    `durable`: as in `RedisClient.run`. `again` None: nothing is told to a new master. `max_items`:
-    of one call, where one may take long.
+    `durable`: as in `RedisClient.run`. `again` None: nothing is told to a new master, as where the
+    server has no replicas. `max_items`: of one call, where one may take long; as how many an item
+    counts says `weight_of`.
     """
 
     def __init__(
@@ -70,13 +71,15 @@ class JoinedCalls(Generic[Item]):
         durable: bool = False,
         again: Again[Item] | None = None,
         max_items: int = MAX_ITEMS,
+        weight_of: Callable[[Item], int] | None = None,
     ) -> None:
         self._server = server
         self._script = script
         self._arguments = arguments
         self._durable = durable
-        self._again = again
+        self._again = again if server.is_replicated else None
         self._max_items = max_items
+        self._weight_of = weight_of
         self._asked: list[_Asked[Item]] = []
         self._unanswered = 0  # calls
         self._end_of_turn = Debounced(server.reactor, 0, self._send)
@@ -105,16 +108,19 @@ class JoinedCalls(Generic[Item]):
         now = self._server.reactor.seconds()
         asked: list[_Asked[Item]] = []
         arguments: list[bytes] = []
-        left_bytes = MAX_BYTES
+        left_bytes, left_items = MAX_BYTES, self._max_items
         for each in all_asked:
             each.item.waited_us = int((now - each.asked_at) * MICROSECONDS)
             argument = _encode(each.item)
-            if asked and (len(asked) == self._max_items or len(argument) > left_bytes):
+            weight = 1 if self._weight_of is None else self._weight_of(each.item)
+            if asked and (weight > left_items or len(argument) > left_bytes):
                 yield asked, arguments
-                asked, arguments, left_bytes = [], [], MAX_BYTES
+                asked, arguments = [], []
+                left_bytes, left_items = MAX_BYTES, self._max_items
             asked.append(each)
             arguments.append(argument)
             left_bytes -= len(argument)
+            left_items -= weight
         if asked:
             yield asked, arguments
 

@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from push.redis.client import RedisClient
+from push.redis.clock import MICROSECONDS
 from push.redis.connection.errors import StoreUnavailable
 from push.runtime.ports import Clock
 from push.runtime.tasks import TaskGroup
@@ -32,6 +33,20 @@ READ_SECONDS = 60.0  # a copy is read at least so often, in case all else fails
 RETRY_SECONDS = 1.0
 
 Content = TypeVar("Content")
+# Asks every process to apply what was changed; the nodes that did not confirm it.
+Announce = Callable[[], Awaitable[list[str]]]
+
+
+async def only_here() -> list[str]:
+    """An `Announce` where there is no other process."""
+    return []
+
+
+async def read_clock(server: RedisClient) -> None:
+    """What is in a copy may end by itself, and the estimate of the server's clock runs a little
+    slow. Raises `StoreUnavailable`."""
+    seconds, microseconds = await server.command("TIME")
+    server.clock.observe(int(seconds) * MICROSECONDS + int(microseconds))
 
 
 class Lease:

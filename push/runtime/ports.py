@@ -30,6 +30,12 @@ class Clock(Protocol):
     ) -> DelayedCall: ...
 
 
+class TimeOfDay(Protocol):
+    """The time of the day in milliseconds since 1970 UTC, by the clock of a Redis server."""
+
+    def now_ms(self) -> int: ...
+
+
 class ClientEndpoint(Protocol):
     """Makes a connection, whose protocol `factory` builds."""
 

@@ -25,6 +25,8 @@ from push.session.window import Window
 from push.wire.codecs.codec import Codec
 from push.wire.idents import STREAM_KINDS
 
+_OPEN = State.OPEN  # a member of an Enum takes a call each time
+
 Dropped = Callable[[ServerSession, Subscription, Entry, str], None]
 
 
@@ -52,7 +54,7 @@ class DeliveryPolicy:
     ) -> bytes:
         """The bytes of `batch` for a session, from the channel. Clears `follow.live` if it must."""
         window = session.window
-        if window is None or session.state is not State.OPEN:
+        if window is None or session.state is not _OPEN:
             return b""
         fits = batch.largest_bytes <= session.max_frame_bytes
         if not batch.stored and not batch.online and fits:
@@ -121,7 +123,7 @@ class DeliveryPolicy:
         An entry that needs no hand-out (for the connector, too large) is passed over.
         """
         window = session.window
-        if window is None or session.state is not State.OPEN:
+        if window is None or session.state is not _OPEN:
             return None
         if entry.offset <= subscription.position:
             return b""
@@ -189,7 +191,7 @@ class DeliveryPolicy:
         counts only if the device had its turn: not while it works off what it got before.
         """
         window = session.window
-        if window is None or session.state is not State.OPEN or delivery.done:
+        if window is None or session.state is not _OPEN or delivery.done:
             return b"", None
         if entry is None:
             return b"", window.finish(delivery, now, gone)

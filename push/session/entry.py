@@ -122,19 +122,31 @@ class Batch:
 
     def __init__(self, entries: Sequence[Entry]) -> None:
         """Of one stream, in order; not empty."""
-        stored = [entry for entry in entries if entry.offset]
+        stored: list[Entry] = []
+        controls: list[Entry] = []
+        online, stored_bytes, largest_bytes = False, 0, 0
+        for entry in entries:
+            size_bytes = len(entry.body)
+            if size_bytes > largest_bytes:
+                largest_bytes = size_bytes
+            if entry.offset:
+                stored.append(entry)
+                stored_bytes += size_bytes
+            if entry.control is not None:
+                controls.append(entry)
+            online = online or entry.online
         self.entries = entries
         self.stored = stored
-        self.online = any(entry.online for entry in entries)
-        self.controls = [entry for entry in entries if entry.control is not None]
-        self.stored_bytes = sum(len(entry.body) for entry in stored)
+        self.online = online
+        self.controls = controls
+        self.stored_bytes = stored_bytes
         self._encoded: dict[Codec, bytes] = {}
-        self._handed_out: list[HandedOut] = []
-        self.largest_bytes = max(len(entry.body) for entry in entries)
+        self._handed_out: tuple[HandedOut, ...] = ()
+        self.largest_bytes = largest_bytes
         self.first_previous = stored[0].previous if stored else 0
         self.first_offset = stored[0].offset if stored else 0
         self.last_offset = stored[-1].offset if stored else 0
-        self.message_ids = frozenset(entry.message_id for entry in stored)
+        self.message_ids = frozenset([entry.message_id for entry in stored])
         # Whether `encoded` may go as it is to a session that has room and is in step.
         self.uniform = (
             0 not in self.message_ids
@@ -144,10 +156,11 @@ class Batch:
             and all(later.previous == earlier.offset for earlier, later in pairwise(stored))
         )
 
-    def handed_out(self, now: float) -> list[HandedOut]:
+    def handed_out(self, now: float) -> tuple[HandedOut, ...]:
         """What is in a log, as sessions have it that get all of it now."""
         if not self._handed_out or self._handed_out[0].handed != now:
-            self._handed_out = [HandedOut(each, each.message_id, now) for each in self.stored]
+            messages = [HandedOut(each, each.message_id, now) for each in self.stored]
+            self._handed_out = tuple(messages)
         return self._handed_out
 
     def encoded(self, codec: Codec) -> bytes:
@@ -165,6 +178,8 @@ def batches_of(entries: Sequence[Entry]) -> list[Batch]:
 
     A batch ends with an entry for the connector: what that ends is not handed what follows it.
     """
+    if len(entries) == 1:
+        return [Batch(entries)]
     controls = any(entry.control is not None for entry in entries)
     if not controls and sum(len(entry.body) for entry in entries) <= PART_BYTES:
         return [Batch(entries)]

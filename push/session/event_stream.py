@@ -66,7 +66,7 @@ class PositionWindow(StreamWindow):
         return has_room
 
     def add_all(
-        self, subscription: Subscription, messages: list[HandedOut], size_bytes: int
+        self, subscription: Subscription, messages: tuple[HandedOut, ...], size_bytes: int
     ) -> None:
         super().add_all(subscription, messages, size_bytes)
         if self.used >= self.messages_max:

@@ -59,7 +59,7 @@ class Progress(msgspec.Struct, frozen=True, gc=False):
     """
 
     subscription: Subscription
-    messages: list[HandedOut]
+    messages: tuple[HandedOut, ...]
 
 
 class OnlineAcknowledged(NamedTuple):
@@ -77,7 +77,7 @@ class LateAcknowledged(NamedTuple):
 
 class RedeliveryDue(NamedTuple):
     """The first messages of streams that were not acknowledged in time: look them up, and hand what
-    the log has to `Handout.again`."""
+    the log has to `DeliveryPolicy.again`."""
 
     deliveries: list[OutstandingMessage]
 

@@ -8,8 +8,6 @@ times are seconds of one monotonic clock.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from push.session.events import (
     ConnectRequested,
     Ended,
@@ -44,6 +42,7 @@ from push.wire.signals import DisconnectCode, signal_name
 
 MAX_REGISTRATIONS_PER_CONNECTION = 3
 FEW_BYTES = 512
+_OPEN = State.OPEN  # a member of an Enum takes a call each time
 ENDING_SECONDS = 10.0  # after a peer's DISCONNECT, for what it asked for before
 
 
@@ -77,18 +76,24 @@ class ServerSession(ServerAnswers):
 
     # Bytes and time
 
+    def acknowledged(self, data: bytes, now: float) -> Progress | None:
+        """The short cut for what is by far the commonest: acknowledgements, without a body, of the
+        first messages of a stream. None: it is something else, and nothing was done."""
+        window = self.window
+        if window is None or self._is_partial or self.state is not _OPEN:
+            return None
+        numbers = self.codec.acknowledged_ids(data)
+        if not numbers:
+            return None
+        self._last_received_at = now
+        return window.acknowledge_in_order(numbers, now)
+
     def receive_data(self, data: bytes, now: float) -> list[Event]:
         """Take bytes from the peer; what its frames mean."""
+        progress = self.acknowledged(data, now)
+        if progress is not None:
+            return [progress]
         self._last_received_at = now
-        window = self.window
-        if self.state is State.OPEN and not self._is_partial and window is not None:
-            # By far the commonest thing that comes: acknowledgements without a body.
-            numbers = self.codec.acknowledged_ids(data)
-            if numbers:
-                moved = window.acknowledge_in_order(numbers, now)
-                if moved is not None:
-                    return [moved]
-                return self._acknowledge_all(numbers, len(data), now)
         events: list[Event] = []
         if self._peer_is_done():
             return events
@@ -210,14 +215,6 @@ class ServerSession(ServerAnswers):
         if not self._done(frame.message_id, now, events):
             self.charged_frames += 1
 
-    def _acknowledge_all(self, numbers: Sequence[int], size_bytes: int, now: float) -> list[Event]:
-        """`numbers` came together, in so many bytes."""
-        events: list[Event] = []
-        for number in numbers:
-            if not self._done(number, now, events):
-                self._charge(1, size_bytes // len(numbers))
-        return events
-
     def _done(self, number: int, now: float, events: list[Event]) -> bool:
         """A copy of message `number` was acknowledged; whether one was outstanding."""
         window = self.window
@@ -233,7 +230,7 @@ class ServerSession(ServerAnswers):
             if isinstance(moved, LateAcknowledgement):
                 events.append(LateAcknowledged(moved))
             elif moved is not None:
-                events.append(Progress(moved, [delivery]))
+                events.append(Progress(moved, (delivery,)))
             return True
         found = window.acknowledge_online(number)
         if found is None:

@@ -99,6 +99,7 @@ class Subscription:
     `ended`: messages that ended and are not yet in the ledger; up to `reported` those that were
     handed out are. `is_to_report`: it is noted that there are more. `shard`: the number of the
     server that has the stream for this session.
+    `pending` and `ended` are tuples, mostly the same ones for all sessions.
     """
 
     __slots__ = (
@@ -129,10 +130,10 @@ class Subscription:
         self.heard = False
         self.reported = position
         self.is_to_report = False
-        self.pending: list[HandedOut] | None = None
+        self.pending: tuple[HandedOut, ...] | None = None
         self.front_since = 0.0
         self.front_ahead = 0
-        self.ended: list[HandedOut | Skipped] | None = None
+        self.ended: tuple[HandedOut | Skipped, ...] | None = None
         self.failed_offset = 0
         self.failed_attempts = 0
 
@@ -144,9 +145,6 @@ class Subscription:
             return True
         return False
 
-    def end(self, messages: list[HandedOut] | list[Skipped]) -> None:
+    def end(self, messages: tuple[HandedOut | Skipped, ...]) -> None:
         """Messages have their outcome: for the ledger."""
-        if self.ended is None:
-            self.ended = [*messages]
-        else:
-            self.ended += messages
+        self.ended = messages if self.ended is None else self.ended + messages

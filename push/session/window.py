@@ -128,12 +128,12 @@ class Window:
     ) -> None:
         """`entry` is handed out under `message_id`. `attempts`: with those of earlier
         connections."""
-        self.add_all(subscription, [HandedOut(entry, message_id, now)], len(entry.body))
+        self.add_all(subscription, (HandedOut(entry, message_id, now),), len(entry.body))
         if attempts > 1:
             self._own(message_id).attempts = attempts
 
     def add_all(
-        self, subscription: Subscription, messages: list[HandedOut], size_bytes: int
+        self, subscription: Subscription, messages: tuple[HandedOut, ...], size_bytes: int
     ) -> None:
         """`messages` of one stream are handed out together; their bodies have so many bytes."""
         taken, pending, only = self._taken, subscription.pending, self._only
@@ -143,12 +143,12 @@ class Window:
             else:
                 taken = self._by_number()
         if pending is None:
-            subscription.pending = messages.copy()
+            subscription.pending = messages
             subscription.front_since = messages[0].handed
             ahead = 0 if taken is None else len(taken)
             subscription.front_ahead = ahead if self.online is None else ahead + len(self.online)
         else:
-            pending += messages
+            subscription.pending = pending + messages
         if taken is not None:
             for message in messages:
                 taken[message.message_id] = subscription
@@ -178,7 +178,7 @@ class Window:
 
     def skip(self, subscription: Subscription, entry: Entry, outcome: str) -> bool:
         """The session does not get a message. True when the cursor moved."""
-        subscription.end([Skipped(entry.offset, entry.id, outcome)])
+        subscription.end((Skipped(entry.offset, entry.id, outcome),))
         return self.add_done(subscription, entry.offset)
 
     def add_done(self, subscription: Subscription, offset: int) -> bool:
@@ -205,7 +205,7 @@ class Window:
         if type(subscription) is not Subscription or subscription.pending is None:
             return None
         count, pending = len(numbers), subscription.pending
-        messages = pending if count == len(pending) else pending[:count]
+        messages = pending[:count]  # all of them are the same tuple
         if count == 1:
             if messages[0].message_id != numbers[0]:
                 return None
@@ -271,7 +271,7 @@ class Window:
         assert pending is not None
         while count < len(pending) and pending[count].outcome is not None:
             count += 1
-        passed = pending if count == len(pending) else pending[:count]
+        passed = pending[:count]
         last = passed[-1]
         subscription.cursor = last.passes if isinstance(last, OutstandingMessage) else last.offset
         subscription.end(passed)
@@ -283,7 +283,7 @@ class Window:
             if subscription.position > subscription.cursor:
                 subscription.cursor = subscription.position
         else:
-            del pending[:count]
+            subscription.pending = pending = pending[count:]
             subscription.front_since = now
             acknowledged = outcome == ACKNOWLEDGED  # the commonest: only counted when it matters
             subscription.front_ahead = _NOT_COUNTED if acknowledged else self._ahead_of(pending[0])
@@ -294,11 +294,12 @@ class Window:
         found = taken[message_id]
         if isinstance(found, OutstandingMessage):
             return found
-        pending = found.pending or []
+        pending = found.pending or ()
         shared = [type(each) is HandedOut and each.message_id == message_id for each in pending]
         place = shared.index(True)
         delivery = OutstandingMessage(found, pending[place])
-        pending[place] = taken[message_id] = delivery
+        found.pending = (*pending[:place], delivery, *pending[place + 1 :])
+        taken[message_id] = delivery
         return delivery
 
     def _release(self, message_id: int) -> None:

@@ -32,6 +32,7 @@ class Channel:
         "held",
         "known",
         "last",
+        "left",
         "pending",
         "readers",
         "receiver",
@@ -43,6 +44,7 @@ class Channel:
     def __init__(self, stream: str) -> None:
         self.stream = stream
         self.followers: dict[Follower, Subscription] = {}
+        self.left = 0  # how many were followers
         self.receiver: Callable[[bytes], None] | None = None
         self.last = 0
         self.clear_from = 0
@@ -58,7 +60,9 @@ class Channel:
 
     def advance(self, offset: int) -> None:
         self.known = True
-        self.clear_from = self.last = max(self.last, offset)
+        if offset > self.last:
+            self.last = offset
+        self.clear_from = self.last
 
     def note_clear(self, after: int, to: int) -> None:
         """A read has found nothing in the log after `after`, up to `to`."""
@@ -67,13 +71,6 @@ class Channel:
 
     def is_clear_after(self, offset: int) -> bool:
         return self.known and not self.repairing and offset >= self.clear_from
-
-    def queue(self, entry: Entry) -> None:
-        """Hand `entry` on in this turn."""
-        if self.pending is None:
-            self.pending = [entry]
-        else:
-            self.pending.append(entry)
 
     def take_out(self, offset: int) -> None:
         """The entry at `offset` left the log before its time: it is not handed on any more."""

@@ -78,8 +78,9 @@ class CursorWriter:
         self._soon = Debounced(reactor, FLUSH_SECONDS, self._start)
         self._handed_soon = Debounced(reactor, HANDED_SECONDS, self._take_handed)
         self._writing: Deferred[bool] | None = None
+        # Else what waits leaves when the batch is done, or after the pause of a failure.
+        self._may_start = True
         self._is_urgent = False
-        self._failed = False
         self._stopped = False
 
     def moved(self, holder: CursorOwner, subscription: Subscription) -> None:
@@ -91,8 +92,11 @@ class CursorWriter:
             subscription.ended = None  # nothing is kept of a user without a device
             return
         moved[subscription] = holder
-        if len(moved) == 1 or len(moved) >= FLUSH_CURSORS:
-            self._start_soon()
+        if self._may_start:
+            if len(moved) >= FLUSH_CURSORS:
+                self._start()
+            elif len(moved) == 1:
+                self._soon.request()
 
     def ends(self, holder: CursorOwner, subscription: Subscription) -> None:
         """`subscription` is about to forget what was handed out: all that is known of that is
@@ -106,15 +110,8 @@ class CursorWriter:
         if is_moved or is_handed or is_acknowledged:
             late = self._late.pop(subscription, [])
             self._last.append(_Move([(subscription, holder)], late, is_last=True))
-            self._start_soon()
-
-    def _start_soon(self) -> None:
-        if self._writing is not None or self._failed:
-            return  # what waits leaves when the batch is done, or after the pause of a failure
-        if self._waiting >= FLUSH_CURSORS:
-            self._start()
-        else:
-            self._soon.request()
+            if self._may_start:
+                self._soon.request()
 
     @property
     def _waiting(self) -> int:
@@ -125,7 +122,7 @@ class CursorWriter:
         """Do not wait for more: a session that begins next must not read what was before."""
         if self._writing is not None:
             self._is_urgent = True
-        elif self._waiting and not self._failed:
+        elif self._waiting and self._may_start:
             self._start()
             self._is_urgent = self._waiting > 0
 
@@ -186,6 +183,7 @@ class CursorWriter:
             for subscription, _ in taken:
                 del self._moved[subscription]
         batch += self._moves(taken)
+        self._may_start = False
         writing = self._writing = Deferred.fromCoroutine(self._write(batch))
         writing.addErrback(_log_failure)
         writing.addCallback(self._written)
@@ -198,7 +196,7 @@ class CursorWriter:
         moves = []
         for member in taken:
             subscription = member[0]
-            if subscription in self._late:
+            if self._late and subscription in self._late:
                 moves.append(_Move([member], self._late.pop(subscription)))
                 continue
             ended, pending = subscription.ended, subscription.pending
@@ -206,8 +204,8 @@ class CursorWriter:
                 subscription.stream,
                 subscription.cursor,
                 subscription.position,
-                tuple(ended) if ended else None,
-                (subscription.reported, *pending) if pending else None,
+                ended,
+                pending and (subscription.reported, pending),
             )
             found = alike.get(key)
             if found is None:
@@ -218,7 +216,7 @@ class CursorWriter:
 
     def _written(self, stored: bool) -> bool:
         self._writing = None
-        self._failed = not stored
+        self._may_start = stored
         is_urgent, self._is_urgent = self._is_urgent, False
         if stored and (self._waiting >= FLUSH_CURSORS or (is_urgent and self._waiting)):
             self._start()
@@ -277,7 +275,7 @@ class _Move:
         # The last move writes all that is known, also of messages that the cursor has not passed.
         until = inf if is_last else self.cursor
         self.ended = [message for message in ended if message.offset <= until]
-        left = [message for message in ended if message.offset > until]
+        left = tuple([message for message in ended if message.offset > until])
         self.messages: list[HandedOut | Skipped] = [*self.ended]
         for delivery in subscription.pending or ():
             if is_last:  # the window is about to forget them
@@ -286,7 +284,7 @@ class _Move:
             elif delivery.offset > subscription.reported:
                 self.messages.append(delivery)
         for subscription, _ in members:
-            subscription.ended = left.copy() if left else None
+            subscription.ended = left or None
             if subscription.reported < self.position:
                 subscription.reported = self.position
 
@@ -299,18 +297,20 @@ class _Move:
         again, given_up = self.late, {}
         if not is_listed(self.stream):
             again, given_up = [], {id(delivery): outcome for delivery, outcome in self.late}
-        ended: list[HandedOut | Skipped] = [
-            Skipped(message.offset, message.id, given_up[id(message)], written=True)
-            if id(message) in given_up
-            else message
-            for message in self.ended
-        ]
+        ended: tuple[HandedOut | Skipped, ...] = tuple(
+            [
+                Skipped(message.offset, message.id, given_up[id(message)], written=True)
+                if id(message) in given_up
+                else message
+                for message in self.ended
+            ]
+        )
         for subscription, _ in self.members:
             if self.messages:
                 first = min(message.offset for message in self.messages)
                 subscription.reported = min(subscription.reported, first - 1)
             if ended:
-                subscription.ended = [*ended, *(subscription.ended or ())]
+                subscription.ended = ended + (subscription.ended or ())
         return again
 
 

@@ -131,6 +131,7 @@ class Hub:
         channel = self.channels.get(stream)
         if channel is None or channel.followers.pop(follower, None) is None:
             return
+        channel.left += 1
         if not channel.followers:
             del self.channels[stream]
             self._memory.forget(stream)
@@ -160,13 +161,11 @@ class Hub:
             if entry.online or not has_expired(entry, self._server.clock.now_us()):
                 self.hand_on(channel, entry)
             return
-        self._server.clock.observe(entry.offset)
-        if channel.repairing:
-            if channel.held is not None:
-                channel.held.append(entry)
-                del channel.held[:-HELD_ENTRIES]
-        else:
+        if not channel.repairing:
             self.apply(channel, entry)
+        elif channel.held is not None:
+            channel.held.append(entry)
+            del channel.held[:-HELD_ENTRIES]
 
     def _take_out(self, channel: Channel, offset: int) -> None:
         """An entry was cancelled or replaced: sessions that were not handed it do not get it (rule
@@ -176,6 +175,7 @@ class Hub:
 
     def apply(self, channel: Channel, entry: Entry) -> None:
         """The rule of hand-over."""
+        now_us = self._server.clock.observe(entry.offset)
         if channel.known:
             if entry.offset <= channel.last:
                 return
@@ -183,7 +183,7 @@ class Hub:
                 self._repair.start(channel)
                 return
         channel.advance(entry.offset)
-        if has_expired(entry, self._server.clock.now_us()):
+        if has_expired(entry, now_us):
             # This process was paused for that long. Its followers read the log, and pass the entry.
             for subscription in channel.followers.values():
                 subscription.live = False
@@ -194,14 +194,17 @@ class Hub:
         self.hand_on(channel, entry)
 
     def hand_on(self, channel: Channel, entry: Entry) -> None:
-        channel.handed = max(channel.handed, entry.offset)
-        if channel.pending is None:
-            self._dirty.append(channel)
-            if self._turn_call is None:
-                self._turn_call = self._reactor.callLater(0, self._end_turn)
+        if entry.offset > channel.handed:
+            channel.handed = entry.offset
         if entry.control is not None:
             self._controls = True
-        channel.queue(entry)
+        if channel.pending is not None:
+            channel.pending.append(entry)
+            return
+        channel.pending = [entry]
+        self._dirty.append(channel)
+        if self._turn_call is None:
+            self._turn_call = self._reactor.callLater(0, self._end_turn)
 
     def _end_turn(self) -> None:
         """Everything that came in this turn goes out, joined by stream."""

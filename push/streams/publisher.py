@@ -149,7 +149,11 @@ class Publisher:
         written in their order."""
         answers = _Answers(len(messages))
         for place, message in enumerate(messages):
-            self._ask(message, place, answers)
+            for number, addresses in self._by_server(message.addresses):
+                server = self._shards[number]
+                item = _item_of(message, addresses, server)
+                answered = answers.expect(place, server, addresses)
+                self._calls_of(number, message.stored).ask(item, answered)
         parts_of = await answers.all_there
         if len(self._shards) == 1:
             return [outcome for (outcome,) in parts_of]
@@ -159,39 +163,12 @@ class Publisher:
                 outcomes[place] = await self._released(message.once, outcomes[place])
         return outcomes
 
-    def _ask(self, message: Message, place: int, answers: _Answers) -> None:
-        """Of each server that has some of its streams."""
+    def _by_server(
+        self, addresses: Sequence[TargetStream]
+    ) -> Iterable[tuple[int, Sequence[TargetStream]]]:
         if len(self._shards) == 1:
-            self._ask_of(0, message, message.addresses, place, answers)
-            return
-        parts = by_server(self._shards, message.addresses, lambda address: address.stream)
-        for number, part in parts.items():
-            self._ask_of(number, message, part, place, answers)
-
-    def _ask_of(
-        self,
-        number: int,
-        message: Message,
-        addresses: Sequence[TargetStream],
-        place: int,
-        answers: _Answers,
-    ) -> None:
-        server, once, stored = self._shards[number], message.once, message.stored
-        item = PublishedItem(
-            0,
-            message.id,
-            message.content.decode(),
-            message.ttl_seconds,
-            keyspace.ENTRY_ONLINE if message.online else keyspace.ENTRY_MESSAGE,
-            [text for each in addresses for text in (each.stream, each.guard)],
-            stored,
-            message.to or None,
-            message.collapse if stored else None,
-            message.trace,
-            None if once is None else server.key(f"{keyspace.IDEM}{once.key}"),
-            None if once is None else once.digest,
-        )
-        self._calls_of(number, stored).ask(item, answers.expect(place, server, addresses))
+            return ((0, addresses),)
+        return by_server(self._shards, addresses, lambda address: address.stream).items()
 
     def _calls_of(self, number: int, stored: bool) -> JoinedCalls[PublishedItem]:
         """What need not wait for replicas goes to Redis by itself where there are some."""
@@ -206,6 +183,7 @@ class Publisher:
                 keep.device_max_messages,
                 keep.shared_max_messages,
                 durable=durable,
+                weight_of=_streams_of,
             )
         return calls
 
@@ -237,6 +215,32 @@ class Publisher:
         name = f"{keyspace.CLAIM}{once.key}"
         server = self._shards.of(name)
         return server, server.key(name)
+
+
+def _streams_of(item: PublishedItem) -> int:
+    """To how many it is written."""
+    return len(item.streams) // 2
+
+
+def _item_of(
+    message: Message, addresses: Sequence[TargetStream], server: RedisClient
+) -> PublishedItem:
+    """What `server` is asked for: the message, for the streams that it has."""
+    once, stored = message.once, message.stored
+    return PublishedItem(
+        0,
+        message.id,
+        message.content.decode(),
+        message.ttl_seconds,
+        keyspace.ENTRY_ONLINE if message.online else keyspace.ENTRY_MESSAGE,
+        [text for each in addresses for text in (each.stream, each.guard)],
+        stored,
+        message.to or None,
+        message.collapse if stored else None,
+        message.trace,
+        None if once is None else server.key(f"{keyspace.IDEM}{once.key}"),
+        None if once is None else once.digest,
+    )
 
 
 class _Answers:

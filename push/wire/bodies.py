@@ -23,7 +23,7 @@ MIN_CLIENT_MAX_FRAME_BYTES = 4 * 1024
 
 B = TypeVar("B", bound=Struct)
 
-# Characters bound bytes from below; `_check_bytes` makes the bound exact for the rest of Unicode.
+# Characters bound bytes from below; `check_utf8_length` makes the bound exact for all of Unicode.
 Opaque = Annotated[str, Meta(max_length=MAX_OPAQUE_BYTES)]
 Label = Annotated[str, Meta(max_length=MAX_LABEL_BYTES)]
 Positive = Annotated[int, Meta(ge=1, le=2**31 - 1)]

@@ -11,7 +11,8 @@ from twisted.internet.task import LoopingCall
 
 from push.access import ban_log
 from push.access.ban_log import PAGE, BanLog
-from push.access.bans import ActiveBan, Bans, NewBans
+from push.access.ban_table import ActiveBan, NewBans
+from push.access.bans import Bans
 from push.redis import keyspace
 from push.redis.client import RedisClient
 from push.redis.shared_copy import Lease

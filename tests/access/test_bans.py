@@ -13,7 +13,7 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 from txredisapi import ResponseError
 
-from push.access.bans import ActiveBan
+from push.access.ban_table import ActiveBan
 from push.redis.connection.errors import StoreUnavailable
 from push.wire.errors import RequestError
 from push.wire.signals import ConnectStatus, Signal

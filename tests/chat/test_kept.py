@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 
-from push.access.bans import ActiveBan
+from push.access.ban_table import ActiveBan
 from push.chat.conversation_id import conversation_of
 from push.devices.expiry import DeviceExpiry
 from push.redis import keyspace

@@ -14,7 +14,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
 
-from push.access.bans import ActiveBan
+from push.access.ban_table import ActiveBan
 from push.chat.conversation_id import to_user
 from push.devices.session_query_types import Filter
 from push.wire.api.conversations import Range

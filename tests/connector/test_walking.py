@@ -10,7 +10,7 @@ import pytest_twisted
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from push.access.bans import ActiveBan
+from push.access.ban_table import ActiveBan
 from push.connector.sessions import walking
 from push.connector.sessions.walking import SESSIONS_PER_TURN, walk
 from tests.waiting import WaitUntil

@@ -96,3 +96,28 @@ def test_wrong_words_are_found_in_comments_and_docstrings_but_not_in_code() -> N
         "    # of that.\n"
     )
     assert [line.split(":")[0] for line in wrong_words(source)] == ["1", "4", "6"]
+
+
+# `EventSender`, `EventSender.send`, `_take_turn`: what nothing but code can have.
+OUR_NAMES = re.compile(r"`(?:\w+\.)*([A-Z][a-z]\w*|_[a-z]+_\w+)(?:\.\w+)*(?:\([^`]*)?`")
+
+
+def test_what_comments_name_is_in_the_code() -> None:
+    """A class that was renamed would be looked for in vain."""
+    sources = {path: path.read_text("utf-8") for path in sorted(PACKAGE.rglob("*.py"))}
+    words = {word for source in sources.values() for word in words_of(source)}
+    named = [
+        (path, line, name)
+        for path, source in sources.items()
+        for line, text in blocks_of(source)
+        for name in OUR_NAMES.findall(text)
+    ]
+    assert len(named) > 100
+    gone = [f"{path}:{line}: {name}" for path, line, name in named if name not in words]
+    assert gone == []
+
+
+def words_of(source: str) -> set[str]:
+    """Those of its code, without docstrings and comments."""
+    code = re.sub(r'"""(?:.|\n)*?"""|#.*', "", source)
+    return set(re.findall(r"\w+", code))

@@ -26,7 +26,7 @@ from twisted.internet.testing import StringTransportWithDisconnection
 from twisted.python.failure import Failure
 
 from push.access.api_keys import ApiKey, Keyring
-from push.access.bans import ActiveBan
+from push.access.ban_table import ActiveBan
 from push.access.rate_limits import RefusalCounts
 from push.access.request_rates import FailedKeys
 from push.cluster.registry.entry import RegistryEntry

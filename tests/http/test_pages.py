@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 
 from push.http.framework.problems import ERRORS
 from push.http.framework.route import Response
@@ -151,7 +152,8 @@ def test_every_daemon_shows_its_address(make_web: Any) -> None:
 
 
 def test_what_takes_long_to_make_is_made_once_and_in_a_thread() -> None:
-    """Else a stranger could stop everybody for that time."""
+    """Else a stranger could stop everybody for that time; and also if all who have asked for it
+    meanwhile were answered in one turn, each from within the answer to the one before."""
     asked_for: list[tuple[Callable[[], Documents], Deferred[Documents]]] = []
 
     def in_thread(make: Callable[[], Documents]) -> Deferred[Documents]:
@@ -159,13 +161,19 @@ def test_what_takes_long_to_make_is_made_once_and_in_a_thread() -> None:
         asked_for.append((make, made))
         return made
 
-    routes = PageRoutes("push", "1", [], None, in_thread)
+    clock = Clock()
+    routes = PageRoutes(clock, "push", "1", [], None, in_thread)
     answers: list[Response] = []
     request: Any = None  # it asks for nothing
-    for _ in range(3):
+    for _ in range(1000):
         Deferred.fromCoroutine(routes.openapi(request)).addCallback(answers.append)
     assert answers == []
     ((make, made),) = asked_for
     made.callback(make())
-    assert [answer.body for answer in answers] == [make().openapi] * 3
+    for answered in range(1, 1000):
+        assert len(answers) == answered
+        (call,) = clock.getDelayedCalls()  # of the next turn
+        clock.calls.remove(call)
+        call.func(*call.args, **call.kw)
+    assert [answer.body for answer in answers] == [make().openapi] * 1000
     assert len(asked_for) == 1

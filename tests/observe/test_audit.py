@@ -10,7 +10,6 @@ from twisted.internet.task import Clock
 
 from push.observe import audit as audit_module
 from push.observe.audit import AuditTrail, Refusals
-from push.observe.timelines import WallClock
 from push.redis.connection.errors import StoreUnavailable
 from push.redis.shards import Shards
 from push.wire.errors import RequestError
@@ -20,7 +19,7 @@ from tests.waiting import WaitUntil
 def trail_of(shards: Shards) -> AuditTrail:
     from twisted.internet import reactor
 
-    return AuditTrail(reactor, shards.first, WallClock(shards))  # type: ignore[arg-type]  # of zope
+    return AuditTrail(reactor, shards.first, shards.first.clock)  # type: ignore[arg-type]  # of zope
 
 
 async def targets(trail: AuditTrail, limit: int = 3, **wanted: Any) -> list[str]:

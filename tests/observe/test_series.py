@@ -12,17 +12,15 @@ from twisted.internet.defer import Deferred, gatherResults
 from push.cluster.survey import Survey, SurveyHandler
 from push.observe.ack_latency import AckLatency
 from push.observe.series import Figures, SeriesQueries, SeriesRecorder
-from push.observe.timelines import WallClock
 from push.redis.client import RedisClient
 from push.redis.connection.errors import StoreUnavailable
-from push.redis.shards import Shards
 from push.wire.api.operate.series import Series, SeriesName
 
 NOW_MS = 1_800_000_000_000  # where a minute begins
 PROCESSES = {"boot": "n1"}
 
 
-class FixedClock(WallClock):
+class FixedClock:
     """A wall clock that a test sets."""
 
     ms = NOW_MS
@@ -44,7 +42,7 @@ class Times:
 class Cluster:
     """One process that records and asks; `asked`: how often it has asked."""
 
-    def __init__(self, store: RedisClient, shards: Shards, processes: dict[str, str]) -> None:
+    def __init__(self, store: RedisClient, processes: dict[str, str]) -> None:
         from twisted.internet import reactor
 
         clock: Any = reactor
@@ -52,7 +50,7 @@ class Cluster:
         self.survey = Survey(clock, store, dict, "boot", processes=lambda: processes)
         self.survey.ask = self._counted(self.survey.ask)  # type: ignore[method-assign]
         self.answerer = SurveyHandler(store, "boot", "n1")
-        self.wall_clock = FixedClock(shards)
+        self.wall_clock = FixedClock()
         self.recorder = SeriesRecorder(clock, self.wall_clock, self.answerer)
         self.queries = SeriesQueries(clock, self.wall_clock, self.survey, lambda: processes)
 
@@ -70,8 +68,8 @@ class Cluster:
 
 
 @pytest_twisted.async_yield_fixture
-async def cluster(store: RedisClient, shards: Shards) -> AsyncIterator[Cluster]:
-    made = Cluster(store, shards, PROCESSES)
+async def cluster(store: RedisClient) -> AsyncIterator[Cluster]:
+    made = Cluster(store, PROCESSES)
     await made.answerer.start()
     yield made
     made.queries.stop()

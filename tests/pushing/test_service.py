@@ -10,10 +10,16 @@ from typing import Any
 import msgspec
 import pytest
 import pytest_twisted
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
 
 from push.devices.registration import Devices
-from push.pushing.service import Push, PushContent, PushService
+from push.pushing.service import (
+    FEW_STREAMS,
+    LARGE_PUSHES_AT_A_TIME,
+    Push,
+    PushContent,
+    PushService,
+)
 from push.pushing.targets import Target, addresses_of
 from push.redis.client import RedisClient
 from push.redis.connection.errors import StoreUnavailable
@@ -334,6 +340,33 @@ async def test_a_batch_whose_store_is_away_refuses_each_item(
     assert {refusal.detail for refusal in refusals} == {"Redis does not answer now"}
     monkeypatch.undo()
     assert isinstance(await backend.push("all", once="k"), PushResult)
+
+
+@pytest.mark.parametrize("beside_others", [True, False])
+@pytest.mark.parametrize("kind", ["batches", "wide"])
+@pytest_twisted.ensureDeferred
+async def test_large_pushes_go_two_at_a_time_beside_those_of_others(
+    backend: Backend, kind: str, beside_others: bool
+) -> None:
+    if beside_others:
+        await backend.push("user", "other")
+    answered: list[str] = []
+    users = [f"u{number}" for number in range(FEW_STREAMS + 1)]
+
+    async def large() -> None:
+        if kind == "batches":
+            await backend.pushing.push_batch([made("user", user) for user in users])
+        else:
+            await backend.push("users", *users)
+        answered.append("large")
+
+    async def small() -> None:
+        await backend.push("user", "other")
+        answered.append("small")
+
+    await gatherResults([*(ensureDeferred(large()) for _ in range(8)), ensureDeferred(small())])
+    assert answered.index("small") == (LARGE_PUSHES_AT_A_TIME if beside_others else 8)
+    assert len(answered) == 9
 
 
 # --- Taking back -----

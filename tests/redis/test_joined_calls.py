@@ -100,6 +100,20 @@ async def test_a_call_is_bounded_by_items_and_by_bytes(
 
 
 @pytest_twisted.ensureDeferred
+async def test_a_message_to_many_streams_counts_as_many(
+    store: RedisClient, publisher: Publisher
+) -> None:
+    """Else a batch of those to a thousand users each would stop Redis for seconds."""
+    await publisher.publish(a_message(0, "topic:t"))
+    users = [TargetStream(f"user:u{number}") for number in range(MAX_ITEMS // 4)]
+    messages = [structs.replace(a_message(n), addresses=users) for n in range(9)]
+
+    assert await calls_during(store, lambda: publisher.publish_all(messages)) == 3
+    large = [structs.replace(message, addresses=users * 5) for message in messages]
+    assert await calls_during(store, lambda: publisher.publish_all(large)) == 9
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_message_that_fails_harms_no_other(
     store: RedisClient, publisher: Publisher
 ) -> None:

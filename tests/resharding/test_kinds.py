@@ -11,14 +11,14 @@ import msgspec
 import pytest_twisted
 
 from push.access.api_keys import Keyring, make_key
-from push.access.bans import ActiveBan, Bans
+from push.access.ban_table import ActiveBan
+from push.access.bans import Bans
 from push.access.made_keys import MadeKeys
 from push.devices.outbox import SubscriptionChange
 from push.devices.topics import Topics
 from push.observe.audit import AuditTrail
 from push.observe.journal import Journal, JournalKind
 from push.observe.recent import RecentMessages
-from push.observe.timelines import WallClock
 from push.redis.shards import Shards
 from push.redis.shared_copy import Lease
 from push.resharding.kinds import KINDS, kind_of
@@ -74,13 +74,13 @@ async def observe(world: Any, tokens: list[str]) -> None:
     for place, target in enumerate(TARGETS):
         recent.note(f"id{place}", now_ms(world) + place, [target])
     await recent.store_all()
-    audit = AuditTrail(world.reactor, world.shards.first, WallClock(world.shards))
+    audit = AuditTrail(world.reactor, world.shards.first, world.shards.first.clock)
     audit.note("key", "192.0.2.1", "DELETE /v1/devices/{token}", tokens[0], 204, is_admin=True)
     await audit.store_all()
 
 
 def now_ms(world: Any) -> int:
-    return WallClock(world.shards).now_ms()
+    return world.shards.first.clock.now_ms()
 
 
 async def observed(world: Any, tokens: list[str]) -> list[object]:
@@ -88,7 +88,7 @@ async def observed(world: Any, tokens: list[str]) -> list[object]:
     kind = JournalKind("device-events", "dev:", 200, 1000, 3600, of_devices=True)
     timelines = Journal(world.reactor, world.shards, kind, 0.01)
     recent = RecentMessages(world.reactor, world.shards)
-    audit = AuditTrail(world.reactor, world.shards.first, WallClock(world.shards))
+    audit = AuditTrail(world.reactor, world.shards.first, world.shards.first.clock)
     return [
         [await timelines.latest(token, 10) for token in tokens],
         [await recent.page(target, 0, "", 10) for target in TARGETS],

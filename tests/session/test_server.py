@@ -722,7 +722,7 @@ def test_an_acknowledgement_moves_the_cursor_with_or_without_a_body():
         assert session.window is not None
         message = session.window.outstanding[0xC000]
         events = session.receive_data(frame(Signal.PUB_ACK, body, number=0xC000), 1.0)
-        assert events == [Progress(subscription, [message])]
+        assert events == [Progress(subscription, (message,))]
         assert subscription.cursor == 7
 
 
@@ -747,7 +747,7 @@ def test_an_acknowledgement_is_the_same_alone_and_behind_the_half_of_another_fra
     assert session.receive_data(ping[:12], 1.0) == []
     events = session.receive_data(ping[12:22], 1.0)
     events += session.receive_data(ping[22:] + frame(Signal.PUB_ACK, number=0xC000), 1.0)
-    assert events == [HeartbeatRequested(3, 0), Progress(subscription, [message])]
+    assert events == [HeartbeatRequested(3, 0), Progress(subscription, (message,))]
 
 
 def test_an_acknowledgement_inside_a_body_is_a_body():

@@ -55,10 +55,10 @@ def test_an_acknowledgement_moves_the_cursor_in_whatever_spelling(spaced: bool) 
     message = {"signal": "PUB_ACK", "messageId": 7}
     text = json.dumps(message, separators=separators).encode()
     first = session.window.outstanding[7]
-    assert session.receive_data(text, 1.0) == [Progress(subscription, [first])]
+    assert session.receive_data(text, 1.0) == [Progress(subscription, (first,))]
     session.window.add(subscription, entry(6), 8, 1.0)
     second = session.window.outstanding[8]
-    moved = [Progress(subscription, [second])]
+    moved = [Progress(subscription, (second,))]
     assert say(session, messageId=8, signal="PUB_ACK", content={}) == moved
     assert say(session, signal="PUB_ACK", messageId=8) == []
 

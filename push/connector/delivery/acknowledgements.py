@@ -28,8 +28,8 @@ class Acknowledgements:
         self._session_events = session_events
         self._catch_up = catch_up
 
-    def progressed(self, device: DeviceSession, event: Progress) -> None:
-        subscription, messages = event.subscription, event.messages
+    def progressed(self, device: DeviceSession, progress: Progress) -> None:
+        subscription, messages = progress.subscription, progress.messages
         self._counters.acknowledged += len(messages)
         self._writers[subscription.shard].moved(device, subscription)
         self._session_events.acknowledged(device, subscription.shard, messages)

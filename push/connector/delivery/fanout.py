@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from push.connector.delivery.tracing import DeliverySpans
 from push.connector.delivery.turn_writes import TurnWrites
-from push.connector.sessions.device_session import Connection, DeviceSession
+from push.connector.sessions.device_session import DeviceSession
 from push.connector.sessions.port import GatewayPort
 from push.connector.transport.connection import write_to_all
 from push.connector.transport.timing_wheel import TimingWheel
@@ -24,35 +24,40 @@ from push.session.subscription import TOO_LARGE, Subscription
 from push.session.transitions import State
 from push.streams.channel import Channel
 from push.streams.ledger import CONGESTED, WRITTEN
+from push.wire.bodies import MIN_CLIENT_MAX_FRAME_BYTES
 from push.wire.codecs.codec import Codec
+from push.wire.codecs.text import TEXT
 
 SLICE = 500
+# No session may want its frames smaller than this, with all that is in one.
+FITS_ALL_BYTES = MIN_CLIENT_MAX_FRAME_BYTES - TEXT.push_envelope_bytes
 
 Pairs = list[tuple[DeviceSession, Subscription]]
-_Write = Callable[[list[Connection], bytes], None]
+_Write = Callable[[list[DeviceSession], bytes], None]
 
 
 class _Round:
     """A long fan-out under way, and what came for the same stream since."""
 
-    __slots__ = ("batches", "deliveries", "place", "since", "targets")
+    __slots__ = ("batches", "deliveries", "left", "place", "since", "targets")
 
-    def __init__(self, batches: list[Batch], targets: Pairs) -> None:
+    def __init__(self, batches: list[Batch], channel: Channel) -> None:
         self.batches = batches
-        self.targets = targets
+        self.targets = _pairs_of(channel)
+        self.left = channel.left  # when these were all followers
         self.deliveries: DeliverySpans | None = None  # spans that end with it
         self.place = 0
         self.since: list[Entry] = []
 
 
 class _Shares(NamedTuple):
-    """What of a batch is written to which connections, and which sessions must read on.
+    """What of a batch is written to which sessions, and which of them must read on.
 
     `alike`: those that get all of it as it is, by codec; `own`: those that get something else.
     """
 
-    alike: dict[Codec, list[Connection]]
-    own: list[tuple[Connection, bytes]]
+    alike: dict[Codec, list[DeviceSession]]
+    own: list[tuple[DeviceSession, bytes]]
     behind: list[DeviceSession]
 
 
@@ -144,7 +149,7 @@ class FanOut:
                 self._port.wake(device)
 
     def _round(self, channel: Channel, batches: list[Batch]) -> _Round:
-        begun = _Round(batches, _pairs_of(channel))
+        begun = _Round(batches, channel)
         if self._tracer is not None:
             begun.deliveries = DeliverySpans()
             for batch in batches:
@@ -158,8 +163,8 @@ class FanOut:
             followers: Any = channel.followers
             part = current.targets[current.place : current.place + SLICE]
             for batch in current.batches:
-                # Some left since the round began, or with the batch before.
-                part = [target for target in part if followers.get(target[0]) is target[1]]
+                if channel.left != current.left:  # since the round began, or with the batch before
+                    part = [target for target in part if followers.get(target[0]) is target[1]]
                 self._write(batch, part, queue=False)
             current.place += SLICE
             if current.place < len(current.targets):
@@ -186,10 +191,10 @@ class FanOut:
         if not batch.stored and not batch.online:
             targets = self._write_alike(batch, targets, write)
         shares = self._share_out(batch, targets)
-        for codec, connections in shares.alike.items():
-            write(connections, batch.encoded(codec))
-        for connection, data in shares.own:
-            write([connection], data)
+        for codec, devices in shares.alike.items():
+            write(devices, batch.encoded(codec))
+        for device, data in shares.own:
+            write([device], data)
         if queue:
             self._behind += shares.behind
         else:
@@ -212,7 +217,7 @@ class FanOut:
         stored = bool(batch.stored)
         ephemeral = [entry for entry in batch.entries if not entry.offset]
         codec: Codec | None = None
-        frames, alike = b"", list[Connection]()
+        frames, alike = b"", list[DeviceSession]()
         due_slot = self._wheel.slot_of(now + self._redeliver_after_seconds)
         for device, subscription in targets:
             connection = device.connection
@@ -228,9 +233,9 @@ class FanOut:
                 self._count(device, subscription, entry)
             if data is frames:
                 if data:
-                    alike.append(connection)
+                    alike.append(device)
             elif data:
-                shares.own.append((connection, data))
+                shares.own.append((device, data))
             if stored:
                 if subscription.cursor != cursor:
                     cursors.moved(device, subscription)
@@ -250,20 +255,24 @@ class FanOut:
         """Nothing is stored: the same bytes for every session, whatever it has outstanding. Those
         that do not take them as they are remain."""
         largest_bytes, open_ = batch.largest_bytes, State.OPEN
+        fits_all = largest_bytes <= FITS_ALL_BYTES
         ready: dict[Codec, list[DeviceSession]] = {}
         others = []
         stream = ""
         for target in targets:
-            device, subscription = target
-            protocol = device.protocol
-            if device.connection.blocked or largest_bytes > protocol.max_frame_bytes:
-                others.append(target)
-            elif protocol.state is open_:
-                if protocol.codec in ready:
-                    ready[protocol.codec].append(device)
-                else:
-                    ready[protocol.codec] = [device]
-                    stream = subscription.stream  # of all
+            device = target[0]
+            if device.send is None or not fits_all:
+                protocol = device.protocol
+                if device.connection.blocked or largest_bytes > protocol.max_frame_bytes:
+                    others.append(target)
+                    continue
+                if protocol.state is not open_:
+                    continue
+            if device.codec in ready:
+                ready[device.codec].append(device)
+            else:
+                ready[device.codec] = [device]
+                stream = target[1].stream  # of all
         policy = self._delivery_policy
         written_before = policy.written
         for codec, devices in ready.items():
@@ -271,7 +280,7 @@ class FanOut:
             policy.written += len(devices) * len(batch.entries)
             for entry in batch.entries:
                 self._port.sources.counts.written_to(stream, entry.id, devices)
-            write([device.connection for device in devices], batch.encoded(codec))
+            write(devices, batch.encoded(codec))
         policy.note_written(stream, written_before)
         return others
 

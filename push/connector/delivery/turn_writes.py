@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from push.connector.sessions.device_session import Connection
+from push.connector.sessions.device_session import DeviceSession
 from push.connector.transport.connection import write_to_all
 from push.session.entry import PART_BYTES
 from push.session.transitions import State
@@ -17,18 +17,18 @@ class TurnWrites:
     nothing."""
 
     def __init__(self) -> None:
-        self._waiting: dict[Connection, _Parts] = {}
+        self._waiting: dict[DeviceSession, _Parts] = {}
 
-    def add(self, connections: Iterable[Connection], data: bytes) -> None:
-        """`data` goes to each of `connections`, after what waits for it."""
+    def add(self, devices: Iterable[DeviceSession], data: bytes) -> None:
+        """`data` goes to each of `devices`, after what waits for it."""
         waiting, alone = self._waiting, (data,)
-        for connection in connections:
-            parts = waiting.setdefault(connection, alone)
+        for device in devices:
+            parts = waiting.setdefault(device, alone)
             if parts is not alone:
-                waiting[connection] = parts = (*parts, data)
+                waiting[device] = parts = (*parts, data)
                 if sum(map(len, parts)) > PART_BYTES:  # not too much at once
-                    del waiting[connection]
-                    _write({connection: parts})
+                    del waiting[device]
+                    _write({device: parts})
 
     def write(self) -> None:
         """The turn ends."""
@@ -36,18 +36,18 @@ class TurnWrites:
         _write(waiting)
 
 
-def _write(waiting: Mapping[Connection, _Parts]) -> None:
+def _write(waiting: Mapping[DeviceSession, _Parts]) -> None:
     """To those that may still be written to; the same parts to many at once."""
     closing = State.CLOSING
-    alike: list[Connection] = []
+    alike: list[DeviceSession] = []
     last: _Parts = ()
-    for connection, parts in waiting.items():
-        if connection.protocol.state is closing:
+    for device, parts in waiting.items():
+        if device.send is None and device.protocol.state is closing:
             continue
         if parts is not last and alike:
             write_to_all(alike, b"".join(last))
             alike = []
         last = parts
-        alike.append(connection)
+        alike.append(device)
     if alike:
         write_to_all(alike, b"".join(last))

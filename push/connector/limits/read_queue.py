@@ -30,6 +30,7 @@ from push.connector.limits.counts import (
     WAITING_REQUESTS,
     LimitCounts,
 )
+from push.connector.limits.large_requests import LargeRequests
 from push.connector.limits.line import Line
 from push.connector.limits.newcomers import LONG_RESTS, SECONDS_PER_TURN, Newcomers
 from push.connector.limits.session_rates import Rates, SessionRates
@@ -124,6 +125,7 @@ class ReadQueue:
         self._ready = self._line()
         self._busy = self._line(rests=LONG_RESTS)
         self._newcomers = Newcomers(reactor, self._take_turn, self._failed)
+        self.large_requests = LargeRequests(reactor)
         self._requests = Line(
             reactor,
             _begin,
@@ -136,8 +138,8 @@ class ReadQueue:
         self._frames_at_once = 0
         self._calm = Debounced(reactor, 0, self._calm_down)
         self._look = Debounced(reactor, ASIDE_SECONDS, self._look_aside)
-        self._discarding: list[ReadConnection] = []
-        self._discard = Debounced(reactor, ASIDE_SECONDS, self._discard_more)
+        self._put_off: list[ReadConnection] = []
+        self._resume_put_off = Debounced(reactor, ASIDE_SECONDS, self._read_put_off)
 
     def _line(self, rests: float = 0.0) -> Line[ReadConnection]:
         return Line(
@@ -157,7 +159,7 @@ class ReadQueue:
             turn.callback(None)
         self._calm.cancel()
         self._look.cancel()
-        self._discard.cancel()
+        self._resume_put_off.cancel()
 
     @property
     def paused_count(self) -> int:
@@ -241,15 +243,16 @@ class ReadQueue:
         elif connection in self._aside:
             self._look_at(connection, connection.paused)
 
-    def discarded(self, connection: ReadConnection) -> None:
-        """What came is of no use: to discard a flood must not take what to read it may not."""
+    def put_off(self, connection: ReadConnection) -> None:
+        """What came is of no use, or of none yet, and counts for nothing: it is not read for a
+        while, so that what comes next comes together."""
         connection.stop_reading()
-        self._discarding.append(connection)
-        self._discard.request()
+        self._put_off.append(connection)
+        self._resume_put_off.request()
 
-    def _discard_more(self) -> None:
-        discarding, self._discarding = self._discarding, []
-        for connection in discarding:
+    def _read_put_off(self) -> None:
+        put_off, self._put_off = self._put_off, []
+        for connection in put_off:
             self._guarded(connection, connection.read_again)
 
     def forget(self, connection: ReadConnection) -> None:

@@ -15,11 +15,11 @@ import msgspec
 from twisted.internet.defer import Deferred
 
 from push.access.bans import Bans
+from push.connector.limits.large_requests import LARGE_REQUEST_BYTES
 from push.connector.sessions.currency import Currency
 from push.connector.sessions.device_session import REQUEST_OVERHEAD_BYTES, DeviceSession
 from push.connector.sessions.port import GatewayPort
 from push.redis.connection.errors import StoreUnavailable, as_request_error
-from push.runtime.tasks import Semaphore
 from push.session.events import PublishRequested
 from push.session.transitions import State
 from push.wire.bodies import RequestAnswer, encode_body
@@ -31,9 +31,6 @@ from push.wire.signals import RequestName
 MAX_WAITING = 128  # beside those that are answered, of which a session may have 64
 MAX_WAITING_BYTES = 64 * 1024 * 1024  # of all sessions; of one see `device_session`
 NO_ROOM_AFTER_SECONDS = 5
-# What everybody else asks of Redis waits behind those that are being carried out.
-LARGE_REQUEST_BYTES = 8 * 1024
-LARGE_REQUESTS_AT_A_TIME = 2
 
 Body = TypeVar("Body", bound=msgspec.Struct)
 
@@ -81,7 +78,6 @@ class RequestDispatcher:
         self.answered: Counter[tuple[str, str]] = Counter()
         # Those whose answers are not read, and who wakes them.
         self._unread: dict[DeviceSession, Deferred[None]] = {}
-        self._large = Semaphore(LARGE_REQUESTS_AT_A_TIME)
         self._in_line: set[DeviceSession] = set()  # whose next request waits for its turn
         self._handlers = handlers
         self._currency = currency
@@ -150,7 +146,7 @@ class RequestDispatcher:
                 if len(device.requests[0].body) < LARGE_REQUEST_BYTES:
                     await self._carry_out_next(device)
                 else:
-                    async with self._large:
+                    async with self._port.reads.large_requests.turn():
                         await self._carry_out_next(device)
         finally:
             device.requests = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Awaitable
 
 from msgspec import UNSET
 from twisted.logger import Logger
@@ -210,9 +211,11 @@ class Handshake:
             await self._check_ban(device)
             is_settled = not self._subscriptions.is_outdated(device) or device.is_over
 
-    async def _check_ban(self, device: DeviceSession) -> None:
+    def _check_ban(self, device: DeviceSession) -> Awaitable[None]:
         """Raises `RequestError` `banned`."""
-        await self._devices.check_ban(ip=device.connection.ip, token=device.token, user=device.user)
+        return self._devices.check_ban(
+            ip=device.connection.ip, token=device.token, user=device.user
+        )
 
     def _accept(self, device: DeviceSession, wanted: ConnectRequested, opened: Opened) -> None:
         now = self._reactor.seconds()
@@ -248,6 +251,7 @@ class Handshake:
                 event="connection.opened",
             )
         device.connection.flush()
+        device.connection.tell_session()
 
     def _expires_at(self, expires_s: int | None) -> float | None:
         """When credentials end, on the reactor's clock, for an end by the server's clock."""

@@ -34,18 +34,17 @@ class Connection(ReadConnection, Protocol):
         """The device's address."""
 
     @property
-    def direct(self) -> Callable[[bytes], int] | None:
-        """The socket's `send`, if it may be used now."""
-
-    @property
     def is_closed(self) -> bool:
         """Whether the connection is lost."""
+
+    def tell_session(self) -> None:
+        """Say in `DeviceSession.send` whether it may be sent to now."""
 
     def write(self, data: bytes) -> None:
         """Send now, or as soon as the socket takes it."""
 
     def wait(self, rest: bytes) -> None:
-        """`direct` did not take `rest`: it waits."""
+        """The session's `send` did not take `rest`: it waits."""
 
     def may_queue(self, size_bytes: int) -> bool:
         """Whether a message that is kept nowhere may wait for a blocked connection."""
@@ -77,10 +76,13 @@ class Phase(Enum):
 class DeviceSession:
     """A session of a device, or of a user without a device (`token` None).
 
-    While it is being opened (`protocol.state`) `token` and `user` are not known at first.
+    While it is being opened (`protocol.state`) `token` and `user` are not known at first. `send`:
+    the socket's, while the session is open and nothing waits to be sent; what many get goes there
+    without a look at the connection.
     """
 
     __slots__ = (
+        "codec",
         "connected_ms",
         "connection",
         "jwt_topics",
@@ -88,6 +90,7 @@ class DeviceSession:
         "protocol",
         "request_bytes",
         "requests",
+        "send",
         "session_id",
         "subscriptions",
         "token",
@@ -98,6 +101,8 @@ class DeviceSession:
     def __init__(self, connection: Connection, session_id: str) -> None:
         self.connection = connection
         self.protocol = connection.protocol
+        self.codec = connection.protocol.codec
+        self.send: Callable[[bytes], int] | None = None
         self.session_id = session_id
         self.token: str | None = None
         self.user: str | None = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 from twisted.logger import Logger
 
-from push.access.bans import NewBans
+from push.access.ban_table import NewBans
 from push.cluster.commands import DrainCommand, EndSessionCommand
 from push.connector.sessions.device_session import DeviceSession
 from push.connector.sessions.matching import KICKED_REASON, test_of

@@ -20,13 +20,14 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from push.connector.limits.read_queue import PausedReading, ReadQueue
-from push.connector.sessions.device_session import Connection, DeviceSession
+from push.connector.sessions.device_session import DeviceSession
 from push.connector.sessions.port import EventHandler
 from push.connector.transport.timing_wheel import NEVER
 from push.connector.transport.tls import DeviceTls
 from push.runtime.ports import Clock
-from push.session.events import Ended
+from push.session.events import Ended, Progress
 from push.session.server import ServerSession
+from push.session.transitions import State
 from push.wire.addresses import peer_ip
 from push.wire.codecs.carriers import ENCRYPTED
 from push.wire.signals import DisconnectCode
@@ -36,11 +37,20 @@ SLICE_BYTES = 1024  # worked off at once; of a longer frame, what is there of it
 LINGER_SECONDS = 2.0
 
 
+class AcknowledgementsOwner(Port):
+    """Who is told of what devices have acknowledged."""
+
+    def progressed(self, device: DeviceSession, progress: Progress) -> None: ...
+
+
 class ConnectionOwner(Port):
     """What a connection tells the gateway."""
 
     clock: Clock
     reads: ReadQueue
+
+    @property
+    def acknowledgements(self) -> AcknowledgementsOwner: ...
 
     @property
     def events(self) -> EventHandler: ...
@@ -72,19 +82,29 @@ class ConnectionPhase(Enum):
     CLOSED = auto()
 
 
+_OPEN = ConnectionPhase.OPEN  # a member of an Enum takes a call each time
+
+
 @implementer(IPullProducer, IPushProducer, IHandshakeListener)
 class DeviceConnection(Protocol):
     """A connection over TCP or TLS."""
 
+    # What each message and acknowledgement needs, close together: nothing of it is in the caches.
+    __slots__ = (
+        "_send",
+        "blocked",
+        "device",
+        "due_slot",
+        "gateway",
+        "paused",
+        "phase",
+        "protocol",
+    )
+
     # Shared defaults keep an idle connection small: most never need their own.
-    phase = ConnectionPhase.OPEN
-    blocked = False
     waiting_bytes = 0
     source: tuple[str, int] | None = None  # address and port, when a load balancer told them
     _peer_ip: str | None = None
-    device: DeviceSession | None = None  # from its CONNECT on
-    paused: PausedReading | None = None  # what waits to be worked off
-    _send: Callable[[bytes], int] | None = None
     _produces = False
     _secured = False  # TLS: the handshake is complete
 
@@ -92,7 +112,12 @@ class DeviceConnection(Protocol):
         self.gateway = gateway
         self.carrier = carrier
         self.protocol = protocol
+        self.phase = _OPEN
+        self.blocked = False
+        self.device: DeviceSession | None = None  # from its CONNECT on
+        self.paused: PausedReading | None = None  # what waits to be worked off
         self.due_slot = NEVER
+        self._send: Callable[[bytes], int] | None = None
 
     @property
     def ip(self) -> str:
@@ -134,11 +159,9 @@ class DeviceConnection(Protocol):
     # Reading
 
     def dataReceived(self, data: bytes) -> None:
-        if self.phase is not ConnectionPhase.OPEN:
-            if len(data) > SLICE_BYTES:
-                self.gateway.reads.discarded(self)
-            return
-        if (
+        if self.phase is not _OPEN:
+            self.gateway.reads.put_off(self)
+        elif (
             self.device is None
             or len(data) > SLICE_BYTES
             or self.paused is not None
@@ -150,10 +173,15 @@ class DeviceConnection(Protocol):
 
     def take(self, data: bytes) -> None:
         """Work off what came, and write what there is to say to it."""
-        now, protocol = self.gateway.clock.seconds(), self.protocol
+        gateway, device, protocol = self.gateway, self.device, self.protocol
+        now = gateway.clock.seconds()
+        progress = protocol.acknowledged(data, now)
+        if progress is not None and device is not None:
+            gateway.acknowledgements.progressed(device, progress)
+            return
         events = protocol.receive_data(data, now)
         if events:
-            self.gateway.events.handle(self, events)
+            gateway.events.handle(self, events)
         if protocol.unsent is not None:
             self.flush()
         if protocol.charged_bytes:
@@ -209,6 +237,7 @@ class DeviceConnection(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.phase = ConnectionPhase.CLOSED
         self._send = None
+        self.tell_session()
         # This and its session hold each other: the garbage collector comes much later.
         self.protocol.discard_received()
         self.gateway.lost(self)
@@ -245,12 +274,19 @@ class DeviceConnection(Protocol):
         """What sends to the socket at once, if it may be used now."""
         return None if self.blocked else self._send
 
+    def tell_session(self) -> None:
+        """Whether what it gets may be sent at once."""
+        if self.device is not None:
+            is_open = self.protocol.state is State.OPEN
+            self.device.send = self.direct if is_open else None
+
     def wait(self, rest: bytes) -> None:
         """Let the transport send `rest` when the socket takes it."""
         if not self._produces:
             self._produces = True
             self._transport.registerProducer(self, False)
         self.blocked = True
+        self.tell_session()
         self.waiting_bytes = len(rest)
         self._transport.write(rest)
 
@@ -263,12 +299,14 @@ class DeviceConnection(Protocol):
     def pauseProducing(self) -> None:
         if not self.blocked:
             self.blocked = True
+            self.tell_session()
             self.waiting_bytes = 0
 
     def resumeProducing(self) -> None:
         """All that waited was sent."""
         if self.blocked and not self.is_closed:
             self.blocked = False
+            self.tell_session()
             self.waiting_bytes = 0
             self.gateway.drained(self)
 
@@ -280,6 +318,7 @@ class DeviceConnection(Protocol):
     def read_no_more(self) -> None:
         """The peer said goodbye, but its requests are still carried out."""
         self.phase = ConnectionPhase.SILENT
+        self.tell_session()
         self._transport.pauseProducing()
 
     def end(self, ended: Ended) -> None:
@@ -289,6 +328,7 @@ class DeviceConnection(Protocol):
         """
         if self.phase not in (ConnectionPhase.OPEN, ConnectionPhase.SILENT):
             return
+        self.tell_session()
         self.farewell(ended)
         transport = self._transport
         if self.phase is ConnectionPhase.SILENT or (self.paused and self.paused.stopped):
@@ -330,17 +370,17 @@ class DeviceConnection(Protocol):
         self._transport.abortConnection()
 
 
-def write_to_all(connections: list[Connection], data: bytes) -> None:
+def write_to_all(devices: list[DeviceSession], data: bytes) -> None:
     """The same bytes to many: the hottest loop of a connector.
 
     Between two system calls runs as little as can be: what the kernel does in a `send` drives all
     else out of the processor's caches, so that every line here costs several times its usual time.
     """
-    sends = [connection.direct for connection in connections]
+    sends = [device.send for device in devices]
     size_bytes = len(data)
     for place, send in enumerate(sends):
         if send is None:
-            connections[place].write(data)
+            devices[place].connection.write(data)
             continue
         try:
             sent = send(data)
@@ -349,4 +389,4 @@ def write_to_all(connections: list[Connection], data: bytes) -> None:
         except OSError:
             continue  # the reactor reports the loss
         if sent != size_bytes:
-            connections[place].wait(data[sent:])
+            devices[place].connection.wait(data[sent:])

@@ -61,6 +61,8 @@ class DeviceTransport(tcp.Server):
         if len(data) == SHORT_BYTES:
             with suppress(OSError):  # what is wrong is seen at the next read
                 data += receive(READ_BYTES - SHORT_BYTES)
+            if len(data) == READ_BYTES and self.server.reader is not None:
+                self.server.reader.read_again(self)
         self.protocol.dataReceived(data)
         return None
 

@@ -3,6 +3,9 @@
 Twisted wraps each read in a context for its log, which takes longer than all that an
 acknowledgement needs. Here the reactor knows one descriptor, that of the `epoll`, and what has
 come is read in one loop, of a bounded part of the connections in each turn of the reactor.
+
+The `epoll` tells once that something has come ("edge triggered"), and not again until it is read:
+that would be another look at each connection. So whoever leaves something unread asks for it.
 """
 
 from __future__ import annotations
@@ -19,6 +22,8 @@ from zope.interface import implementer
 log = Logger()
 
 READS_PER_TURN = 256
+_DATA = select.EPOLLIN
+_EVENTS = _DATA | select.EPOLLRDHUP | select.EPOLLET
 
 
 class ReadTransport(Protocol):
@@ -48,10 +53,16 @@ class DeviceReader:
         number = transport.fileno()
         if number < 0 or number in self._transports:
             return
-        self._poll.register(number, select.EPOLLIN)
+        self._poll.register(number, _EVENTS)
         self._transports[number] = transport
         if len(self._transports) == 1:
             self._reactor.addReader(self)
+
+    def read_again(self, transport: ReadTransport) -> None:
+        """Something was left, or may have been: it is read in another turn."""
+        number = transport.fileno()
+        if self._transports.get(number) is transport:
+            self._poll.modify(number, _EVENTS)
 
     def remove(self, transport: ReadTransport) -> None:
         number = transport.fileno()
@@ -72,7 +83,7 @@ class DeviceReader:
 
     def doRead(self) -> None:
         transports = self._transports
-        for number, _ in self._poll.poll(0, READS_PER_TURN):
+        for number, events in self._poll.poll(0, READS_PER_TURN):
             transport = transports.get(number)
             if transport is None:
                 continue  # one before it in this turn has ended it
@@ -84,6 +95,8 @@ class DeviceReader:
                 continue
             if reason is not None:
                 self._end(transport, reason)
+            elif events != _DATA:
+                self.read_again(transport)  # the end of it, which came with the data
 
     def _end(self, transport: ReadTransport, reason: Failure) -> None:
         self.remove(transport)

@@ -82,6 +82,7 @@ class StreamConnection(DeviceConnection):
 
     def dataReceived(self, data: bytes) -> None:
         self._unread_bytes += len(data)
+        self.gateway.reads.charge(self, 1, len(data))
         if self._unread_bytes > MAX_UNREAD_BYTES and self.phase is ConnectionPhase.OPEN:
             reason = "nothing may be sent after the request"
             self.gateway.disconnect(self, DisconnectCode.BAD_FRAME, reason)

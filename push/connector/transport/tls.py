@@ -28,6 +28,8 @@ from push.runtime.ports import Clock, as_twisted
 # OpenSSL's words for a client without a certificate, or with one that no CA of `client_ca` signed.
 _WRONG_CERTIFICATE = {"peer did not return a certificate", "certificate verify failed"}
 NOTHING_BYTES = 64  # as how many what came without a byte for the session counts
+# In which a handshake may come; one that comes in more is read a few times a second.
+MOST_PIECES = 8
 SHORTEST_BYTES = 5  # no frame is shorter, and no message of WebSocket
 
 
@@ -45,6 +47,7 @@ class DeviceTls(DirectTls):
     is_newcomer = True
     has_unread_answers = False
     has_many_requests = False
+    _pieces = 0  # of records, before the handshake is complete
 
     # What the queue needs (push.connector.limits.read_queue.ReadConnection)
 
@@ -60,6 +63,8 @@ class DeviceTls(DirectTls):
         self.transport.pauseProducing()
 
     def read_again(self) -> None:
+        if self.paused is not None and self.paused.stopped:
+            return  # it was put off, and its turn has not come yet
         inner: PausedReading | None = getattr(self.wrappedProtocol, "paused", None)
         if inner is None or not inner.stopped:
             self.transport.resumeProducing()
@@ -117,7 +122,7 @@ class DeviceTls(DirectTls):
         if end < len(data) and not is_odd:
             records.incomplete = data[end:]
             if not end:
-                self._charge_for_nothing()
+                self._got_a_piece()
                 return
             data = data[:end]
         if not self._handshakeDone:
@@ -162,6 +167,15 @@ class DeviceTls(DirectTls):
     def _hand_on(self, pieces: list[bytes]) -> None:
         if pieces and not self._aborted:
             self.wrappedProtocol.dataReceived(b"".join(pieces))
+
+    def _got_a_piece(self) -> None:
+        """A part of a record came, with which nothing can be done yet."""
+        if self._handshakeDone:
+            self._charge_for_nothing()
+            return
+        self._pieces += 1
+        if self._pieces > MOST_PIECES and self.is_read:
+            self.factory.reads.put_off(self)
 
     def _charge_for_nothing(self, number: int = 1) -> None:
         """What says nothing to the session counts as a frame: parts of records, new keys, records

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from push.access.claims import JwtAlgorithm
 from push.daemons.config.chat_section import ChatSection, TopicsSection
 from push.daemons.config.limits import Limits
 from push.daemons.config.otel_section import OtelSection
@@ -41,7 +42,6 @@ KEYS_HELP = (
 )
 LogLevelName = Literal["debug", "info", "warn", "error", "critical"]
 LogFormatName = Literal["text", "json"]
-JwtAlgorithm = Literal["HS256", "RS256", "ES256", "EdDSA"]
 
 # msgspec searches for a pattern, and Python's `$` would also match before a line end.
 KEY_NAME_PATTERN = NAME_PATTERN.replace("$", r"\Z")

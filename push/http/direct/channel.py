@@ -50,8 +50,8 @@ class DirectChannel(LimitedChannel):
             return
         self._direct = request
         self._handlingRequest = True
-        site.crowd.works(self)
         lane = self.caller.of(request)
+        site.crowd.works(self)
         site.turns.work(lane, lambda: Deferred.fromCoroutine(self._answer(request)))
 
     @property

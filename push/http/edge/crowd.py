@@ -1,8 +1,9 @@
 """All connections of a site together: how many there are, and how many bytes they may hold.
 
-When there are too many, one that waits for its client is ended: first one that has not shown a
-valid key, and of these the one that has waited longest. So a client that holds connections open
-loses them, and a request for health is always answered.
+When there are too many, one of strangers is ended, who have not shown a valid key: the one that has
+waited longest, for its client or for its answer. Connections of those that are known are ended only
+where few are strangers', and only while they wait for their client. So a client that holds
+connections open loses them, and a newcomer, or a request for health, is always answered.
 """
 
 from __future__ import annotations
@@ -14,6 +15,10 @@ from push.wire.errors import RequestError
 
 MEBIBYTE = 1024 * 1024
 MAX_CONNECTIONS = 512
+# An eighth of the connections are for strangers: else newcomers would be ended for newcomers.
+STRANGERS_SHARE = 8
+# So many more where all are known and have work, an eighth at most: for them, and for health.
+MOST_SPARE = 8
 MAX_BODY_BYTES_IN_ALL = 128 * MEBIBYTE  # of requests that come in or are being answered
 MAX_UNREAD_BYTES_IN_ALL = 64 * MEBIBYTE  # of answers that clients do not read
 
@@ -24,7 +29,8 @@ UNREAD = "http_unread"
 
 
 class Client(Protocol):
-    """A connection. `has_key`: the last request of it had a key that tells who sent it."""
+    """A connection. `has_key`: the last request of it had a key that tells who sent it. (It is
+    asked for when that changes: in `works` and `waits`.)"""
 
     @property
     def has_key(self) -> bool: ...
@@ -39,9 +45,12 @@ class Crowd:
     def __init__(self, max_connections: int, refusals: RefusalCounts) -> None:
         self._max_connections = max_connections
         self._refusals = refusals
+        self._least_strangers = max_connections // STRANGERS_SHARE
+        self._spare = min(MOST_SPARE, self._least_strangers)
         self._clients: set[Client] = set()
-        # Those that wait for their client, the longest first: to send, or to read.
+        # In the order in which they began to wait, or their requests to be answered.
         self._strangers: dict[Client, None] = {}
+        # Those that are known and wait for their client, to send or to read, in that order.
         self._known: dict[Client, None] = {}
         self._body_bytes: dict[Client, int] = {}
         self._unread_bytes: dict[Client, int] = {}
@@ -57,14 +66,20 @@ class Crowd:
         return len(self._clients) >= self._max_connections
 
     def has_room(self) -> bool:
-        """Whether one more may come. It takes the place of one that waits, if there is no other."""
+        """Whether one more may come. It takes the place of another, if there is one to end."""
         if not self.is_full:
             return True
         self._refusals[CONNECTIONS] += 1
-        for client in (*self._strangers, *self._known):
-            self._cut(client)
-            return True
-        return False
+        client = self._one_to_end()
+        if client is None:
+            return len(self._clients) < self._max_connections + self._spare
+        self._cut(client)
+        return True
+
+    def _one_to_end(self) -> Client | None:
+        if self._known and len(self._strangers) <= self._least_strangers:
+            return next(iter(self._known))
+        return next(iter(self._strangers), None)
 
     def _cut(self, client: Client) -> None:
         self.leave(client)
@@ -77,18 +92,24 @@ class Crowd:
     def leave(self, client: Client) -> None:
         """May be called twice."""
         self._clients.discard(client)
-        self.works(client)
+        self._forget(client)
         self.release_body(client)
         self.read(client)
 
     def waits(self, client: Client) -> None:
         """It waits for its client from now on."""
         if client in self._clients:
-            self.works(client)
+            self._forget(client)
             (self._known if client.has_key else self._strangers)[client] = None
 
     def works(self, client: Client) -> None:
-        """Its request is being answered."""
+        """Its request is being answered, or waits for its turn."""
+        if client in self._clients:
+            self._forget(client)
+            if not client.has_key:
+                self._strangers[client] = None
+
+    def _forget(self, client: Client) -> None:
         self._strangers.pop(client, None)
         self._known.pop(client, None)
 

@@ -164,10 +164,15 @@ class RequestAccess:
             raise
         return client_ip, owner
 
+    @property
+    def is_current(self) -> bool:
+        """Whether every change of keys that was answered is known."""
+        return self._keyring.is_current
+
     async def settle(self, route: Endpoint, request: IncomingRequest) -> None:
         """Know every change of keys that was answered, where the key decides. Raises
         `StoreUnavailable`, or `RequestError` for what is no key."""
-        if self._keyring.is_current or not route.needs_key:
+        if not route.needs_key:
             return
         headers = request.requestHeaders
         is_open = route.open_on_loopback and client_of(request, self._proxies)[1]

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 from klein import Klein
+from msgspec import structs
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -178,13 +179,14 @@ class Routing:
         if self._tracer is not None and route.traced:
             span = self._tracer.start(ACCEPT, _traceparent_of(request))
         try:
-            await self.access.settle(route, request)
+            if not self.access.is_current:
+                await self.access.settle(route, request)
             client_ip, owner = self.access.let_in(route, request, path)
             if owner is not None and self._rates is not None:
                 quota = await self._rates.take(owner.sha256)
             call = self._read(route, request, path, raw, client_ip, owner)
             if span is not None:
-                call = call._replace(trace=span.traceparent)
+                call = structs.replace(call, trace=span.traceparent)
             answer = await route.handler(call)
         except Exception as error:
             answer = self._answer(error, route.name)
@@ -192,7 +194,7 @@ class Routing:
             query, body = (call.query, call.body) if call is not None else (None, None)
             self._auditing.answered(route, owner.name, client_ip, path, query, body, answer.status)
         if quota is not None:
-            answer = answer._replace(headers=(*answer.headers, *quota_headers(*quota)))
+            answer = structs.replace(answer, headers=(*answer.headers, *quota_headers(*quota)))
         key = "" if owner is None else owner.name
         self._note_answer(route.name, answer.status, self._seconds() - began, client_ip, key)
         if span is not None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, structs
 from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from push.http.framework.route import Response
@@ -209,7 +209,7 @@ def _of_method(error: Exception) -> Response:
     answer = refusal_answer(
         RequestError("method_not_allowed", f"only {allow.decode()} can be used here")
     )
-    return answer._replace(headers=((b"Allow", allow),))
+    return structs.replace(answer, headers=((b"Allow", allow),))
 
 
 def _of_router(error: Exception) -> Response:

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from http import HTTPStatus
 from types import FunctionType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -35,7 +35,7 @@ MAX_BODY_BYTES = 1024 * 1024
 _encoder = msgspec.json.Encoder()
 
 
-class Request(NamedTuple):
+class Request(msgspec.Struct, frozen=True):
     """A request that was let in: all that a handler knows of it.
 
     `path` holds the parameters by name, `query` and `body` the checked structs of the route.
@@ -61,7 +61,7 @@ class Request(NamedTuple):
     trace: str | None = None
 
 
-class Response(NamedTuple):
+class Response(msgspec.Struct, frozen=True):
     """What is sent back: 204 and 304 have neither body nor content type. `stream`: writes the body,
     which goes on until the client goes."""
 

@@ -42,7 +42,7 @@ from push.http.framework.framing import (
 from push.http.framework.port import OwnerOf, Producer, RequestSender, Transport
 from push.http.framework.problems import internal_answer, refusal_answer
 from push.http.framework.route import closing_bytes
-from push.runtime.ports import DelayedCall, Reactor, as_twisted
+from push.runtime.ports import Reactor, as_twisted
 from push.runtime.turns import Turns
 from push.wire.addresses import Networks
 from push.wire.errors import RequestError, shortened
@@ -50,7 +50,6 @@ from push.wire.event_stream.request import RequestHead, is_stream
 
 REQUEST_SECONDS = 60
 HEAD_SECONDS = 10  # of these, for the request line and the headers
-LINGER_SECONDS = 2
 
 # Takes over a connection that has brought this request, of a client at that address:
 # `take(transport, head, ip)`.
@@ -102,9 +101,10 @@ class LimitedRequest(Request):
         """The request is there as a whole: it is answered when it is its turn."""
         channel = self.channel
         assert isinstance(channel, LimitedChannel)
+        lane = channel.caller.of(self)
         channel.site.crowd.works(channel)
         channel.site.turns.work(
-            channel.caller.of(self),
+            lane,
             partial(self._answer, channel, command, path, version),
             at_once=not channel.has_served,
         )
@@ -154,7 +154,6 @@ class LimitedChannel(CheapTimeout, HTTPChannel):
     _receiving = False
     _received_at = 0.0  # the first byte of the request
     _refused = False
-    _lingering: DelayedCall | None = None
     _unwritten: Request | None = None  # the request whose answer waits for the client to read
     # Of the request that comes in; set by the base class, deleted at its end.
     _command: bytes
@@ -318,7 +317,7 @@ class LimitedChannel(CheapTimeout, HTTPChannel):
             self.transport.loseConnection()  # of TLS this ends our side first, and waits
         else:
             self.transport.loseWriteConnection()
-        self._lingering = self.callLater(LINGER_SECONDS, self._close)
+        self.linger(self._close)
 
     def timeoutConnection(self) -> None:
         """Idle for too long, or not complete in time. Not worth a line in the log."""
@@ -326,7 +325,7 @@ class LimitedChannel(CheapTimeout, HTTPChannel):
 
     def _close(self) -> None:
         """In order, so that what was written arrives; by force where the client does not read."""
-        self._lingering = self.callLater(LINGER_SECONDS, self.transport.abortConnection)
+        self.linger(self.transport.abortConnection)
         self.loseConnection()
 
     def cut(self) -> None:
@@ -341,8 +340,7 @@ class LimitedChannel(CheapTimeout, HTTPChannel):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.site.crowd.leave(self)
         self._transferDecoder = None  # of a body that was cut: it holds this
-        if self._lingering is not None and self._lingering.active():
-            self._lingering.cancel()
+        self.stop_lingering()
         super().connectionLost(reason)
 
 

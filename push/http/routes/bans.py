@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from msgspec import UNSET
 
-from push.access.bans import KINDS, ActiveBan, BanKind, Bans
+from push.access.ban_table import KINDS, ActiveBan, BanKind
+from push.access.bans import Bans
 from push.http.checks import check_name, read_network
 from push.http.framework.route import (
     Body,

@@ -22,10 +22,9 @@ local function address(lines, stream, now_ms)
   end
 end
 
--- The record of a message for `streams`; `to` says whom it is for. Kept a day longer than the message. Where
--- a part of it came from another server (resharding), streams that are written now have an offset of their
--- own in it. `trace`: the traceparent of its publishing, nil for none. `is_new`: its id is, so no part of it can
--- have come.
+-- The record of a message for `streams`; `to` says whom it is for. Where a part of it came from another server
+-- (resharding), streams that are written now have an offset of their own in it. `trace`: the traceparent of its
+-- publishing, nil for none. `is_new`: its id is, so no part of it can have come.
 local function begin_record(id, to, offset, ttl, streams, trace, is_new)
   local at_ms, key = math.floor(now / 1000), message_key(id)
   local now_ms, expires_ms = str(at_ms), str(at_ms + ttl * 1000)
@@ -47,5 +46,5 @@ local function begin_record(id, to, offset, ttl, streams, trace, is_new)
   for i = 1, #lines, 1000 do
     redis.call('HSET', key, unpack(lines, i, math.min(i + 999, #lines)))
   end
-  redis.call('EXPIRE', key, ttl + DAY_SECONDS)
+  redis.call('EXPIRE', key, ttl + KEPT_AFTER_SECONDS)
 end

@@ -8,6 +8,9 @@
 -- An outcome is ACKNOWLEDGED, EXPIRED, CANCELLED or DROPPED<reason>. A device finishes with a message once;
 -- only an acknowledgement that comes after all replaces what was counted before it.
 
+-- So much longer than its message a record is kept.
+local KEPT_AFTER_SECONDS = 86400
+
 local function message_key(id) return prefix .. 'message:' .. id end
 
 -- Whether the ledger keeps a line per device for messages of this stream.

@@ -147,16 +147,19 @@ local function places_of(kept, item)
   local before, own = tonumber(kept[2]), item[3]
   local position, offset = math.max(tonumber(kept[3] or '0'), before), math.max(own, before)
   local was = { cursor = before, position = position, began = tonumber(kept[4] or '0') }
-  return was, { offset = offset, own = own, position = math.max(item[4], offset, position) }
+  return was,
+    { offset = offset, own = own, position = math.max(item[4], offset, position), text = str(offset) }
 end
 
 -- The record says where the device is now.
-local function store_cursor(record, fields, kept, was, cursor)
-  if cursor.offset > was.cursor then redis.call('HSET', record, fields[2], str(cursor.offset)) end
+local function store_cursor(record, name, kept, was, cursor)
+  if cursor.offset > was.cursor then redis.call('HSET', record, DEVICE_CURSOR .. name, cursor.text) end
   if cursor.position > cursor.offset then
-    if cursor.position > was.position then redis.call('HSET', record, fields[3], str(cursor.position)) end
+    if cursor.position > was.position then
+      redis.call('HSET', record, DEVICE_POSITION .. name, str(cursor.position))
+    end
   elseif kept[3] then
-    redis.call('HDEL', record, fields[3])
+    redis.call('HDEL', record, DEVICE_POSITION .. name)
   end
 end
 
@@ -165,8 +168,7 @@ for _, item in ipairs(moves) do
   local holders, stream = item[1], streams[item[2]]
   local name, messages = stream[1], stream[2]
   local listed = is_listed(name)
-  local fields = { DEVICE_SESSION, DEVICE_CURSOR .. name, DEVICE_POSITION .. name }
-  if #item[8] > 0 then fields[4] = DEVICE_START .. name end
+  local cursor_field, position_field = DEVICE_CURSOR .. name, DEVICE_POSITION .. name
   local first_offset = tonumber(messages[2 * item[5] - 1] or '0')
   -- `alike`: so many before were in the same places; they are counted together.
   local alike, was, cursor, before
@@ -174,35 +176,37 @@ for _, item in ipairs(moves) do
     local token, session = holders[i], holders[i + 1]
     local record = device_key(token)
     holder_number = holder_number + 1
-    local kept = redis.call('HMGET', record, unpack(fields))
+    local kept = redis.call('HMGET', record, DEVICE_SESSION, cursor_field, position_field)
     local is_holder = kept[1] == session
     local follows = is_holder and kept[2]
-    if item[9] or not follows or first_offset <= tonumber(kept[2]) then
-      -- Else it covers nothing from before it began to follow.
-      count_after_end(stream, token, session, item)
-    end
-    if item[9] then count_last_words(stream, token, item) end
-    if not is_holder then lost[#lost + 1] = holder_number end
-    if not follows then
-      count_last_words(stream, token, item)
-    elseif alike and kept[2] == before[2] and kept[3] == before[3] then
-      alike = alike + 1
-      store_cursor(record, fields, kept, was, cursor)
+    if alike and follows and kept[2] == before[2] and kept[3] == before[3] then
+      alike = alike + 1 -- by far the commonest; neither late nor the last
     else
-      if alike then count_passed(stream, nil, was, cursor, item[5], item[6], item[7], alike) end
-      before = kept
-      was, cursor = places_of(kept, item)
-      if listed then
-        count_passed(stream, token, was, cursor, item[5], item[6], item[7])
+      if item[9] or not follows or first_offset <= tonumber(kept[2]) then
+        -- Else it covers nothing from before it began to follow.
+        count_after_end(stream, token, session, item)
+      end
+      if item[9] then count_last_words(stream, token, item) end
+      if not is_holder then lost[#lost + 1] = holder_number end
+      if #item[8] > 0 then kept[4] = redis.call('HGET', record, DEVICE_START .. name) end
+      if not follows then
+        count_last_words(stream, token, item)
       else
-        alike = 1
+        if alike then count_passed(stream, nil, was, cursor, item[5], item[6], item[7], alike) end
+        before = kept
+        was, cursor = places_of(kept, item)
+        if listed then
+          count_passed(stream, token, was, cursor, item[5], item[6], item[7])
+        else
+          alike = 1
+        end
+        if cursor.offset > was.cursor and name == 'dev:' .. token then
+          trim_acknowledged(name, cursor.offset)
+        end
       end
-      store_cursor(record, fields, kept, was, cursor)
-      if cursor.offset > was.cursor and name == 'dev:' .. token then
-        trim_acknowledged(name, cursor.offset)
-      end
+      if #item[8] > 0 then count_late(name, token, item[8], is_holder, follows and was) end
     end
-    if #item[8] > 0 then count_late(name, token, item[8], is_holder, follows and places_of(kept, item)) end
+    if follows then store_cursor(record, name, kept, was, cursor) end
   end
   if alike then count_passed(stream, nil, was, cursor, item[5], item[6], item[7], alike) end
 end

@@ -52,21 +52,20 @@ class RedisProtocol(txredisapi.RedisProtocol):
     ) -> None:
         super().__init__(charset=None, convertNumbers=False)
         self.end_reason = ""  # see `end_reason`
+        self.received_at = 0.0  # anything at all
         self._monotonic = monotonic_seconds
         self._on_lost = on_lost
         # Of each command that waits: who gets its answer, when it was asked, and how many replies
         # are still to come.
         self._asked: deque[tuple[Deferred[Any], float, int]] = deque()
 
-    def call(self, *command: bytes | str | int) -> Deferred[Any]:
-        """Send a command; the Deferred has its answer, or txredisapi's error."""
-        return self._ask(1, command)
-
     def execute_command(self, *command: bytes | str | int, **_options: object) -> Deferred[Any]:
         """All commands of txredisapi come through here."""
-        return self._ask(1, command)
+        return self.call(*command)
 
-    def _ask(self, replies: int, command: Sequence[bytes | str | int]) -> Deferred[Any]:
+    def call(self, *command: bytes | str | int, replies: int = 1) -> Deferred[Any]:
+        """Send a command; the Deferred has its answer (the last of its `replies`), or txredisapi's
+        error."""
         if not self.connected:
             raise txredisapi.ConnectionError("Not connected")
         self.transport.write(_pack(command))
@@ -75,6 +74,7 @@ class RedisProtocol(txredisapi.RedisProtocol):
         return answer
 
     def dataReceived(self, data: bytes, unpause: bool = False) -> None:
+        self.received_at = self._monotonic()
         if len(data) == USUAL_READ_BYTES:
             # In steps of that size, others would wait for a turn of the reactor for each.
             self.transport.bufferSize = LARGE_READ_BYTES
@@ -155,17 +155,12 @@ class SubscriberProtocol(RedisProtocol):
     ) -> None:
         super().__init__(monotonic_seconds, on_lost)
         self._on_message = on_message
-        self._received_at = 0.0
 
     def subscribe_to(self, channels: Sequence[bytes]) -> Deferred[Any]:
-        return self._ask(len(channels), (b"SUBSCRIBE", *channels))
+        return self.call(b"SUBSCRIBE", *channels, replies=len(channels))
 
     def unsubscribe_from(self, channels: Sequence[bytes]) -> Deferred[Any]:
-        return self._ask(len(channels), (b"UNSUBSCRIBE", *channels))
-
-    def dataReceived(self, data: bytes, unpause: bool = False) -> None:
-        self._received_at = self._monotonic()
-        super().dataReceived(data, unpause)
+        return self.call(b"UNSUBSCRIBE", *channels, replies=len(channels))
 
     def _received(self, reply: object) -> None:
         if type(reply) is list and len(reply) == 3 and reply[0] == b"message":
@@ -180,4 +175,4 @@ class SubscriberProtocol(RedisProtocol):
         """
         if not self._asked:
             return 0.0
-        return self._monotonic() - max(self._asked[0][1], self._received_at)
+        return self._monotonic() - max(self._asked[0][1], self.received_at)

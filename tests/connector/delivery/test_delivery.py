@@ -725,3 +725,28 @@ def test_bodies_are_json() -> None:
         "data": {"a": 1},
         "title": '"é',
     }
+
+
+@pytest_twisted.ensureDeferred
+async def test_only_an_open_session_for_which_nothing_waits_is_written_to_past_its_connection(
+    device: Make, node: Any, wait_until: WaitUntil
+) -> None:
+    node.listen(sndbuf=4096)
+    client = await device()
+    (connection,) = node.gateway.connections
+    session = connection.device
+    send = connection.transport.getHandle().send
+    assert session.send == send
+
+    client.transport.pauseProducing()
+    while not connection.blocked:
+        await node.push("all", data="z" * 9000, qos=0)
+    assert session.send is None
+    client.transport.resumeProducing()
+    await wait_until(lambda: not connection.blocked)
+    assert session.send == send
+
+    node.gateway.kick(session, "by a test")
+    assert session.send is None
+    await wait_until(lambda: not node.gateway.sessions)
+    assert session.send is None

@@ -324,7 +324,7 @@ def test_an_error_ends_the_connection_that_waited_aside_and_no_other(
     world.queue.stop()
 
 
-def test_an_error_in_one_that_was_discarded_leaves_the_others_read(
+def test_an_error_in_one_that_was_put_off_leaves_the_others_read(
     world: World, logged_errors: LoggedErrors
 ) -> None:
     class Failing(Peer):
@@ -333,20 +333,20 @@ def test_an_error_in_one_that_was_discarded_leaves_the_others_read(
 
     first, failing, last = Peer(world), Failing(world), Peer(world)
     for peer in (first, failing, last):
-        world.queue.discarded(peer)
+        world.queue.put_off(peer)
     world.clock.advance(ASIDE_SECONDS)
     assert (first.reads, last.reads) == (True, True)
     assert not failing.is_read
     assert len(logged_errors.flush(RuntimeError)) == 1
 
 
-def test_a_flood_that_is_of_no_use_is_discarded_at_a_rate(world: World) -> None:
+def test_a_flood_that_is_of_no_use_is_read_at_a_rate(world: World) -> None:
     peer = Peer(world)
     reads = 0
     for _ in range(400):
         if peer.reads:
             reads += 1
-            world.queue.discarded(peer)
+            world.queue.put_off(peer)
         world.clock.advance(0.01)
     assert reads <= 4 / ASIDE_SECONDS + 1
     world.queue.stop()

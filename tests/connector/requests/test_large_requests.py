@@ -10,12 +10,11 @@ import msgspec
 import pytest
 import pytest_twisted
 
-from push.connector.requests.dispatch import (
+from push.connector.limits.large_requests import (
     LARGE_REQUEST_BYTES,
     LARGE_REQUESTS_AT_A_TIME,
-    Caller,
-    Handler,
 )
+from push.connector.requests.dispatch import Caller, Handler
 from push.wire.signals import RequestName, Signal
 from tests.waiting import WaitUntil
 

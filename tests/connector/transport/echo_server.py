@@ -67,7 +67,7 @@ class EchoReads(ReadQueue):
         while start < len(data) and connection.is_read:
             start = connection.take_slice(data, start)
 
-    def discarded(self, connection: ReadConnection) -> None: ...
+    def put_off(self, connection: ReadConnection) -> None: ...
 
     def charge(
         self, connection: ReadConnection, frames: int, size_bytes: int, now: float | None = None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import select
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,7 +15,7 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
 from push.connector.transport import device_reader
-from push.connector.transport.device_port import READ_BYTES, DevicePort
+from push.connector.transport.device_port import READ_BYTES, SHORT_BYTES, DevicePort
 from tests.conftest import LoggedErrors
 from tests.waiting import WaitUntil
 
@@ -59,6 +62,12 @@ class Port(Factory):
 
     def accepts_wait_seconds(self) -> float:
         return 0.0
+
+
+def is_readable(transport: Any) -> bool:
+    poll = select.poll()
+    poll.register(transport.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
 
 
 class Pairs:
@@ -124,6 +133,37 @@ async def test_long_data_comes_whole_and_in_pieces_that_are_bounded(
     await wait_until(lambda: len(here.received) == len(sent))
     assert here.received == sent
     assert max(map(len, here.pieces)) <= READ_BYTES
+
+
+@pytest.mark.parametrize("size", [1, SHORT_BYTES, READ_BYTES - 1, READ_BYTES, 3 * READ_BYTES])
+@pytest_twisted.ensureDeferred
+async def test_the_end_is_seen_that_has_come_together_with_data(
+    size: int, pairs: Pairs, wait_until: WaitUntil
+) -> None:
+    """The `epoll` tells of both at once, and does not tell again."""
+    [(here, there)] = await pairs.open(1)
+    here.transport.pauseProducing()
+    peer = socket.socket(fileno=os.dup(there.transport.fileno()))
+    with peer:
+        peer.send(b"x" * size)
+        peer.shutdown(socket.SHUT_WR)
+    here.transport.resumeProducing()
+    await wait_until(lambda: here.lost is not None)
+    assert here.received == b"x" * size
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_came_while_nothing_was_read_is_read_afterwards(
+    pairs: Pairs, wait_until: WaitUntil
+) -> None:
+    [(here, there)] = await pairs.open(1)
+    for number in range(3):
+        here.transport.pauseProducing()
+        there.transport.write(b"%d" % number)
+        await wait_until(lambda: is_readable(here.transport))
+        here.transport.resumeProducing()
+        await wait_until(lambda number=number: len(here.received) > number)
+    assert here.received == b"012"
 
 
 @pytest_twisted.ensureDeferred

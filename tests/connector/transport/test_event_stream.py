@@ -12,7 +12,7 @@ import msgspec
 import pytest
 import pytest_twisted
 
-from push.access.bans import ActiveBan
+from push.access.ban_table import ActiveBan
 from push.connector.limits.connector_limits import ConnectorLimitSettings
 from push.connector.transport.event_stream import MAX_UNREAD_BYTES, StreamConnection
 from push.pushing.service import Push, PushContent

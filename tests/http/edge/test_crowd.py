@@ -68,7 +68,69 @@ def test_a_client_with_a_key_stays_while_there_are_others(make_web: MakeWeb) -> 
         connection.close()
 
 
-def test_a_request_that_is_being_answered_is_never_ended_for_another(
+def known(web: Web) -> Connection:
+    """One that waits for its client, who has shown the key of a backend."""
+    connection = web.connect()
+    connection.send(make_request("POST", "/v1/push", PUSH, key="push-key"))
+    assert statuses(connection) == [202]
+    return connection
+
+
+def test_a_newcomer_is_not_ended_for_the_next_one_where_all_others_are_known(
+    make_web: MakeWeb,
+) -> None:
+    """Else nobody would get in: several are accepted before the first of them is read."""
+    web = make_web(max_connections=16)  # two for strangers
+    backends = [known(web) for _ in range(16)]
+    newcomers = [web.connect() for _ in range(4)]
+    assert [connection.open for connection in backends] == [False] * 3 + [True] * 13
+    assert [connection.open for connection in newcomers] == [False, True, True, True]
+    newcomers[1].send(HEALTH)
+    assert statuses(newcomers[1]) == [200]
+    for connection in (*backends, *newcomers):
+        connection.close()
+
+
+def test_strangers_whose_requests_take_long_do_not_keep_others_away(make_web: MakeWeb) -> None:
+    """As when Redis does not answer."""
+    web = make_web(max_connections=16)
+    backend = known(web)
+    web.behind.waiting = Deferred()
+    body = json.dumps({"platform": "x", "app": "x"}).encode()
+    registering = [web.connect() for _ in range(15)]
+    for connection in registering:
+        connection.send(make_request("POST", "/v1/devices", body, key="app-key"))
+    asking = web.connect()
+    asking.send(HEALTH)
+    assert statuses(asking) == [200]
+    assert backend.open
+    assert [connection.open for connection in registering] == [False] + [True] * 14
+    web.behind.waiting.callback(None)
+    assert [statuses(connection) for connection in registering[1:]] == [[201]] * 14
+    for connection in (backend, asking, *registering):
+        connection.close()
+    assert web.site.crowd.size == 0
+
+
+def test_health_is_answered_though_all_connections_are_at_work(make_web: MakeWeb) -> None:
+    """A few more are taken than there may be, and of these one goes for the next."""
+    web = make_web(max_connections=16)
+    web.behind.waiting = Deferred()
+    busy = [web.connect() for _ in range(16)]
+    for connection in busy:
+        connection.send(make_request("POST", "/v1/push", PUSH, key="push-key"))
+    for _ in range(10):
+        asking = web.connect()
+        asking.send(HEALTH)
+        assert statuses(asking) == [200]
+    assert web.site.crowd.size == 16 + 1
+    web.behind.waiting.callback(None)
+    assert [statuses(connection) for connection in busy] == [[202]] * 16
+    for connection in (*busy, asking):
+        connection.close()
+
+
+def test_a_request_of_a_backend_that_is_being_answered_is_never_ended_for_another(
     make_web: MakeWeb, refusals: RefusalCounts
 ) -> None:
     web = make_web(max_connections=2, refusals=refusals)

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from twisted.internet.defer import Deferred
 
-from push.http.framework.site import HEAD_SECONDS, LINGER_SECONDS, REQUEST_SECONDS
+from push.http.edge.cheap_timeout import LINGER_SECONDS
+from push.http.framework.site import HEAD_SECONDS, REQUEST_SECONDS
 
 MIB = 1024 * 1024
 PUSH = {"to": {"all": True}, "data": 1}
@@ -175,6 +176,19 @@ def test_a_head_that_drips_in_is_cut_off_earlier(web: Any, start: bytes) -> None
     passed = drip(connection, web, b"X-A: b\r\n" * 100, 0.5)
     assert not connection.open
     assert passed <= HEAD_SECONDS
+
+
+def test_a_connection_that_is_ended_and_then_refused_leaves_nothing_to_be_done(web: Any) -> None:
+    """Over TLS, a connection that is ended waits for the client's word, and reads meanwhile; and
+    one that has ended must not be ended once more."""
+    connection = web.connect()
+    connection.transport.loseConnection = lambda: None
+    connection.send(b"GET /healthz HT")
+    web.clock.advance(HEAD_SECONDS)
+    connection.send(b"\n\n")
+    connection.responses()[0].assert_problem("malformed")
+    connection.close()
+    assert web.clock.getDelayedCalls() == []
 
 
 def test_a_handler_that_takes_long_is_not_cut_off(web: Any) -> None:

@@ -11,8 +11,7 @@ from twisted.python.failure import Failure
 from push.http.edge.body_stream import StreamClient
 from push.observe.event_relay import EventFollower, EventRelay
 from push.observe.events import EventFilter, SampledEvent
-from push.observe.timelines import WallClock
-from push.runtime.ports import Clock
+from push.runtime.ports import Clock, TimeOfDay
 from push.runtime.timers import Periodic
 from push.wire.api.operate.events import SKIPPED, LiveEvent
 
@@ -36,7 +35,7 @@ class EventStream:
         self,
         reactor: Clock,
         relay: EventRelay,
-        wall_clock: WallClock,
+        wall_clock: TimeOfDay,
         node: str,
         wanted: EventFilter,
         is_allowed: Callable[[], bool],

@@ -1,0 +1,36 @@
+"""Turns for large requests: what everybody else asks of Redis waits behind those that are carried
+out, and behind the disk to which they are written."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from push.connector.limits.line import MOST_REST_SECONDS
+from push.runtime.ports import Clock
+from push.runtime.tasks import Semaphore
+from push.runtime.timers import sleep
+
+LARGE_REQUEST_BYTES = 8 * 1024
+LARGE_REQUESTS_AT_A_TIME = 2
+# After one its place is free for nobody for so many times as long as that took: others have Redis
+# for themselves most of the time.
+RESTS = 2.0
+
+
+class LargeRequests:
+    """Of all sessions of a connector."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._turns = Semaphore(LARGE_REQUESTS_AT_A_TIME)
+
+    @asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        """Inside it one is carried out. It ends after the rest: who sends several has to wait."""
+        async with self._turns:
+            begun = self._clock.seconds()
+            yield
+            took_seconds = self._clock.seconds() - begun
+            if took_seconds > 0:
+                await sleep(self._clock, min(took_seconds * RESTS, MOST_REST_SECONDS))
