@@ -46,6 +46,7 @@ class DirectChannel(LimitedChannel):
         if request is None or not site.routing.access.may_be_read(request.route, request):
             super().dataReceived(data)
             return
+        lane = self.caller.of(request)
         try:
             site.crowd.hold_body(self, len(request.body))
         except RequestError as refusal:
@@ -53,7 +54,6 @@ class DirectChannel(LimitedChannel):
             return
         self._direct = request
         self._handlingRequest = True
-        lane = self.caller.of(request)
         site.crowd.works(self)
         site.turns.work(lane, lambda: start(self._answer(request), self._failed))
 
