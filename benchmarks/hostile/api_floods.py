@@ -49,9 +49,9 @@ PUSH = {"to": {"token": "nobody"}, "data": 1}
 TO_ALL = {"to": {"all": True}, "data": {"n": 0}}
 keyed("key-stats", "statistics", "GET", "/v1/stats")
 keyed("key-metrics", "the metrics", "GET", "/metrics")
-keyed("key-connections", "a page of all sessions", "GET", "/v1/connections?limit=1000")
-keyed("key-ledger", "a page of the ledger", "GET", "/v1/messages?limit=1000")
-keyed("key-audit", "a page of the audit trail", "GET", "/v1/audit?limit=1000")
+keyed("key-connections", "a page of all sessions", "GET", "/v1/connections?limit=100")
+keyed("key-ledger", "a page of the ledger", "GET", "/v1/messages?limit=100")
+keyed("key-audit", "a page of the audit trail", "GET", "/v1/audit?limit=100")
 keyed("key-series", "figures of the last hours", "GET", "/v1/series")
 keyed("key-wrong-pushes", "pushes to a device that is not there", "POST", "/v1/push", PUSH)
 keyed(
@@ -63,7 +63,7 @@ keyed(
     "endpoints of webhooks",
     "POST",
     "/v1/webhooks",
-    {"url": "https://192.0.2.7/push", "types": ["chat.message"]},
+    {"url": "https://example.com/push", "types": ["chat.message"]},
 )
 
 
@@ -187,6 +187,17 @@ def http_thrown_away(attacker: Attacker) -> None:
     data = b"x" * 60_000
     while True:
         connection.send(data)
+
+
+@flood("http-announced", "large bodies that never come, announced with the key of an app", "http")
+def http_announced(attacker: Attacker) -> None:
+    head = http_request("POST", "/v1/devices", attacker.target.app_key, b"", BODY_BYTES)
+    opened = [attacker.dial("http") for _ in range(MANY // 3)]
+    for connection in opened:
+        connection.send(head)
+    while True:
+        for connection in opened:
+            connection.wait(0.1)
 
 
 @flood("http-health", "requests for health, each on its own connection", "http")

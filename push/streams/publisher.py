@@ -135,7 +135,7 @@ class Publisher:
     def __init__(self, shards: Shards, retention: Retention | None = None) -> None:
         self._shards = shards
         self._retention = retention or Retention()
-        self._calls: dict[tuple[int, bool], JoinedCalls[PublishedItem]] = {}
+        self._calls: dict[tuple[int, bool, bool], JoinedCalls[PublishedItem]] = {}
 
     async def publish(self, message: Message) -> Published:
         """Raises `IdempotencyMismatch`; `StoreUnavailable`: then it may have happened."""
@@ -147,13 +147,13 @@ class Publisher:
     async def publish_all(self, messages: Sequence[Message]) -> list[Published | Exception]:
         """What became of each, where it failed what `publish` raises. Messages for one stream are
         written in their order."""
-        answers = _Answers(len(messages))
+        answers, is_batch = _Answers(len(messages)), len(messages) > 1
         for place, message in enumerate(messages):
             for number, addresses in self._by_server(message.addresses):
                 server = self._shards[number]
                 item = _item_of(message, addresses, server)
                 answered = answers.expect(place, server, addresses)
-                self._calls_of(number, message.stored).ask(item, answered)
+                self._calls_of(number, message.stored, is_batch).ask(item, answered)
         parts_of = await answers.all_there
         if len(self._shards) == 1:
             return [outcome for (outcome,) in parts_of]
@@ -170,14 +170,15 @@ class Publisher:
             return ((0, addresses),)
         return by_server(self._shards, addresses, lambda address: address.stream).items()
 
-    def _calls_of(self, number: int, stored: bool) -> JoinedCalls[PublishedItem]:
-        """What need not wait for replicas goes to Redis by itself where there are some."""
+    def _calls_of(self, number: int, stored: bool, is_batch: bool) -> JoinedCalls[PublishedItem]:
+        """What need not wait for replicas goes to Redis by itself where there are some. So does a
+        batch: a message alone is not to take as long as a hundred."""
         server = self._shards[number]
         durable = stored or not server.is_replicated
-        calls = self._calls.get((number, durable))
+        calls = self._calls.get((number, durable, is_batch))
         if calls is None:
             keep = self._retention
-            calls = self._calls[number, durable] = JoinedCalls(
+            calls = self._calls[number, durable, is_batch] = JoinedCalls(
                 server,
                 _script,
                 keep.device_max_messages,

@@ -44,12 +44,13 @@ ALLOWED = [
     rf"CONNECT_ACK ({'|'.join(each.name for each in ConnectStatus if each)}) (?!internal)\w+",
     rf"DISCONNECT ({'|'.join(ENDS)})",
     r"WebSocket close (1000|1002|1007|1009|4\d\d\d)",
-    r"HTTP (10[01]|20[014]|4\d\d|503)|HTTP/1.1 (4\d\d|503) .*",
+    r"HTTP (10[01]|20[0124]|4\d\d|503)|HTTP/1.1 (4\d\d|503) .*",
     r"pong",
     r"closed|(not accepted: |held connection: )?\w*(Error|Timeout|timeout|EOFError)\w*",
     *(rf"{code}" for code in sorted(ENDS)),  # of held connections
     r"renegotiation: .*",
     r"renegotiated",
+    r"(not )?resumed",
     r"15…",  # a TLS alert
 ]
 

@@ -20,6 +20,7 @@ STRANGERS_SHARE = 8
 # So many more where all are known and have work, an eighth at most: for them, and for health.
 MOST_SPARE = 8
 MAX_BODY_BYTES_IN_ALL = 128 * MEBIBYTE  # of requests that come in or are being answered
+MAX_BODY_BYTES_OF_STRANGERS = 64 * MEBIBYTE  # of these
 MAX_UNREAD_BYTES_IN_ALL = 64 * MEBIBYTE  # of answers that clients do not read
 
 # The names of these limits in the metrics.
@@ -29,8 +30,8 @@ UNREAD = "http_unread"
 
 
 class Client(Protocol):
-    """A connection. `has_key`: the last request of it had a key that tells who sent it. (It is
-    asked for when that changes: in `works` and `waits`.)"""
+    """A connection. `has_key`: its request, or the last one, has a key that tells who sent it. (It
+    is asked for when that may have changed: in `works` and `waits`.)"""
 
     @property
     def has_key(self) -> bool: ...
@@ -52,9 +53,7 @@ class Crowd:
         self._strangers: dict[Client, None] = {}
         # Those that are known and wait for their client, to send or to read, in that order.
         self._known: dict[Client, None] = {}
-        self._body_bytes: dict[Client, int] = {}
-        self._unread_bytes: dict[Client, int] = {}
-        self._all_body_bytes = self._all_unread_bytes = 0
+        self._bodies, self._bodies_of_strangers, self._unread = _Bytes(), _Bytes(), _Bytes()
 
     @property
     def size(self) -> int:
@@ -115,26 +114,56 @@ class Crowd:
 
     # Bytes
 
+    @property
+    def body_bytes(self) -> int:
+        """Of all."""
+        return self._bodies.total + self._bodies_of_strangers.total
+
+    @property
+    def unread_bytes(self) -> int:
+        return self._unread.total
+
     def hold_body(self, client: Client, size: int) -> None:
         """So many more bytes of a body are about to come. Raises `RequestError` `unavailable`."""
-        if self._all_body_bytes + size > MAX_BODY_BYTES_IN_ALL:
+        of_strangers = self._bodies_of_strangers
+        is_too_much = self.body_bytes + size > MAX_BODY_BYTES_IN_ALL
+        if not client.has_key and of_strangers.total + size > MAX_BODY_BYTES_OF_STRANGERS:
+            is_too_much = True
+        if is_too_much:
             self._refusals[BODIES] += 1
             raise RequestError(
                 "unavailable", "too many large requests are being answered", after_seconds=1
             )
-        self._all_body_bytes += size
-        self._body_bytes[client] = self._body_bytes.get(client, 0) + size
+        (self._bodies if client.has_key else of_strangers).add(client, size)
 
     def release_body(self, client: Client) -> None:
-        self._all_body_bytes -= self._body_bytes.pop(client, 0)
+        self._bodies.drop(client)
+        self._bodies_of_strangers.drop(client)
 
     def is_unread(self, client: Client, size: int) -> None:
         """So many bytes of an answer wait for a client that does not read."""
-        self._all_unread_bytes += size - self._unread_bytes.get(client, 0)
-        self._unread_bytes[client] = size
-        while self._all_unread_bytes > MAX_UNREAD_BYTES_IN_ALL:
+        unread = self._unread
+        unread.add(client, size - unread.of_client.get(client, 0))
+        while unread.total > MAX_UNREAD_BYTES_IN_ALL:
             self._refusals[UNREAD] += 1
-            self._cut(next(iter(self._unread_bytes)))
+            clients = unread.of_client
+            strangers = (client for client in clients if not client.has_key)
+            self._cut(next(strangers, None) or next(iter(clients)))
 
     def read(self, client: Client) -> None:
-        self._all_unread_bytes -= self._unread_bytes.pop(client, 0)
+        self._unread.drop(client)
+
+
+class _Bytes:
+    """What clients hold, and their sum."""
+
+    def __init__(self) -> None:
+        self.of_client: dict[Client, int] = {}
+        self.total = 0
+
+    def add(self, client: Client, size: int) -> None:
+        self.total += size
+        self.of_client[client] = self.of_client.get(client, 0) + size
+
+    def drop(self, client: Client) -> None:
+        self.total -= self.of_client.pop(client, 0)

@@ -251,7 +251,7 @@ class RequestSender:
         self._turns = turns
         self._transport = transport
         self._owner_of = owner_of
-        self.peer = transport.getPeer()  # it makes that anew each time
+        self.peer = transport.getPeer()  # it makes a new one each time
         ip = peer_ip(getattr(self.peer, "host", None))
         self.lane = self._strangers = turns.lane(counted_ip(ip), is_known=False)
         self._shown: bytes | None = None  # the header Authorization that came last
@@ -278,13 +278,17 @@ class RequestSender:
         tcp, is_first, self._has_asked = self._tcp, not self._has_asked, True
         if tcp is not None:
             tcp.has_brought_a_request()
+        self.recognise(request)
+        if tcp is not None:
+            if is_first and self._shown is None:
+                return tcp.lane
+            tcp.belongs_to(self.lane)
+        return self.lane
+
+    def recognise(self, request: IncomingRequest) -> None:
+        """Whose request it is, of which the head is there."""
         shown = request.getHeader(b"authorization")
         if shown != self._shown:
             self._shown = shown
             owner = self._owner_of(request)
             self.lane = self._turns.lane(owner, is_known=True) if owner else self._strangers
-        elif is_first and tcp is not None:
-            return tcp.lane
-        if tcp is not None:
-            tcp.belongs_to(self.lane)
-        return self.lane

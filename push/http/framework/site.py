@@ -74,6 +74,7 @@ class LimitedRequest(Request):
         assert isinstance(channel, LimitedChannel)
         self.client = channel.getPeer()  # the base class sets it when the body is there
         self._admission = channel.site.admit(channel.path, self)
+        channel.caller.recognise(self)
         if length is not None:
             self._announced(length)
 

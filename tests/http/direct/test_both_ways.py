@@ -246,7 +246,7 @@ def see(web: Web, pieces: Sequence[bytes], audit: Trail, tracer: Traces, refusal
             connection.send(piece)
     answers = re.sub(rb"\r\nDate: [^\r]+", b"\r\nDate: now", connection.transport.value())
     answers = answers.replace(b"\r\nRatelimit", b"\r\nRateLimit")  # twisted.web's spelling
-    held_bytes = web.site.crowd._all_body_bytes
+    held_bytes = web.site.crowd.body_bytes
     timers = sorted(call.getTime() for call in web.clock.getDelayedCalls())
     is_open, half_closed = connection.open, connection.transport.write_closed
     connection.close()

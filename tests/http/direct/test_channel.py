@@ -80,7 +80,7 @@ def test_a_push_of_a_client_that_has_gone_is_finished(web: Web, held: Deferred[N
     assert len(web.behind.pushed) == 1
     assert connection.transport.value() == b""
     assert web.site.crowd.size == 0
-    assert web.site.crowd._all_body_bytes == 0
+    assert web.site.crowd.body_bytes == 0
 
 
 def test_a_request_is_not_ended_while_it_is_answered_but_an_idle_connection_is(
@@ -109,12 +109,12 @@ def test_a_client_that_does_not_read_is_counted_and_gets_nothing_more_until_it_d
     let_go(web, held)
     connection.pass_turns()
     assert len(web.behind.pushed) == 1
-    assert web.site.crowd._all_unread_bytes == len(connection.responses()[0].content)
+    assert web.site.crowd.unread_bytes == len(connection.responses()[0].content)
     connection.protocol.resumeProducing()
     connection.pass_turns()
 
     assert len(connection.responses()) == 2
-    assert web.site.crowd._all_unread_bytes == 0
+    assert web.site.crowd.unread_bytes == 0
     connection.close()
 
 
@@ -130,3 +130,21 @@ def test_a_request_waits_for_its_turn_behind_others_of_its_key(web: Web) -> None
 
     assert json.loads(connection.responses()[1].content)["results"]
     connection.close()
+
+
+def test_a_request_that_cannot_be_answered_ends_its_connection_and_is_logged(
+    make_web: MakeWeb, flush_logged_errors: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    web = make_web()
+    connection, other = web.connect(), web.connect()
+
+    def fail(data: bytes) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(connection.transport, "write", fail)
+    connection.send(ONE)
+    assert not connection.open
+    assert len(flush_logged_errors(ZeroDivisionError)) == 1
+    other.send(ONE)
+    assert [answer.status for answer in other.responses()] == [202]
+    other.close()

@@ -192,6 +192,29 @@ def test_bodies_are_bounded_in_all(
     other.close()
 
 
+def test_strangers_leave_room_for_bodies_of_backends(
+    make_web: MakeWeb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The key of an app is in every copy of it: it says nothing about who sends."""
+    monkeypatch.setattr(crowd, "MAX_BODY_BYTES_IN_ALL", 2000)
+    monkeypatch.setattr(crowd, "MAX_BODY_BYTES_OF_STRANGERS", 1000)
+    web = make_web()
+    strangers = [web.connect() for _ in range(3)]
+    for connection, size in zip(strangers, (900, 200, 100), strict=True):
+        connection.send(head(size, "app-key"))
+    assert [statuses(connection) for connection in strangers] == [[], [503], []]
+
+    backends = [web.connect() for _ in range(2)]
+    for connection in backends:
+        connection.send(make_request("POST", "/v1/push", PUSH, key="push-key"))
+        connection.send(head(500))
+    assert [statuses(connection) for connection in backends] == [[202], [202]]
+    assert web.site.crowd.body_bytes == 2000
+    for connection in (*strangers, *backends):
+        connection.close()
+    assert web.site.crowd.body_bytes == 0
+
+
 def stall(connection: Connection) -> None:
     """The client does not read: the transport asks for no more."""
     connection.protocol.pauseProducing()
@@ -216,6 +239,22 @@ def test_unread_answers_are_bounded_in_all(
     reading.pass_turns()
     assert statuses(reading) == [200] * 50
     for connection in connections:
+        connection.close()
+
+
+def test_unread_answers_of_strangers_go_first(
+    make_web: MakeWeb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    web = make_web()
+    size = len(web.request("GET", "/docs").content)
+    monkeypatch.setattr(crowd, "MAX_UNREAD_BYTES_IN_ALL", 2 * size)
+    backend, *strangers = [web.connect() for _ in range(4)]
+    for connection in (backend, *strangers):
+        stall(connection)
+        key = "push-key" if connection is backend else None
+        connection.send(make_request("GET", "/docs", key=key))
+    assert [connection.open for connection in (backend, *strangers)] == [True, False, False, True]
+    for connection in (backend, *strangers):
         connection.close()
 
 

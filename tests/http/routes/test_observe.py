@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from twisted.internet.defer import ensureDeferred, gatherResults
 
+from push.http.routes.operate.messages import ROWS_AT_ONCE
 from push.observe.series import SeriesRecorder
+from push.streams.ledger import DeliveryCounts
 from tests.http.conftest import Connection, make_request
 from tests.http.routes.conftest import API, Connect, MakeAPI
 from tests.waiting import WaitUntil
@@ -186,6 +189,32 @@ async def test_recent_messages_are_listed_by_target_the_newest_first(api: API) -
     assert page["messages"][0] == await api.json("GET", f"/v1/messages/{ids[3]}")
     later = page["messages"][0]["ts"] + 60_000
     assert await listed(f"&since={later}") == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_few_rows_of_all_pages_are_looked_up_at_one_time(
+    api: API, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a few clients that read the ledger would stop others."""
+    for number in range(3):
+        await api.json("POST", "/v1/push/batch", [{"to": {"user": "u"}, "data": number}] * 20)
+    await api.node.domain.observer.recent.store_all()
+    pushing = api.node.domain.pushing
+    look_up, running, most = pushing.message, 0, 0
+
+    async def counted(id: str) -> DeliveryCounts:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        try:
+            return await look_up(id)
+        finally:
+            running -= 1
+
+    monkeypatch.setattr(pushing, "message", counted)
+    pages = [ensureDeferred(api.json("GET", "/v1/messages?limit=60")) for _ in range(3)]
+    assert [len(page["messages"]) for page in await gatherResults(pages)] == [60] * 3
+    assert (most, running) == (ROWS_AT_ONCE, 0)
 
 
 @pytest_twisted.ensureDeferred
