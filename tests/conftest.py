@@ -18,6 +18,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import _pytest.unittest
 import pytest
 import pytest_twisted
 from hypothesis import HealthCheck, settings
@@ -67,6 +68,8 @@ def _compile_builder_once(rule: Rule, append_unknown: bool = True) -> Any:
 
 
 Rule._compile_builder = _compile_builder_once  # type: ignore[method-assign]
+# At each test pytest looks, in 1.5 ms, which Twisted its trial is of. No test here is one of trial.
+_pytest.unittest._get_twisted_version = lambda: _pytest.unittest.TwistedVersion.NotInstalled
 NO_SKIP = os.environ.get("PUSH_TEST_NO_SKIP", "") not in ("", "0")
 
 
@@ -364,9 +367,8 @@ def pytest_collection(session: pytest.Session) -> Iterator[None]:
     try:
         return (yield)
     finally:
-        gc.enable()
-        gc.collect()
         gc.freeze()
+        gc.enable()
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

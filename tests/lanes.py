@@ -61,6 +61,8 @@ ONE_BY_ONE = (
     "tests/resharding/test_broken_off.py",
     "tests/live/test_reuse_port.py",
     "tests/demo/test_launcher.py",
+    "tests/test_nets.py",
+    "tests/testing/",
 )
 # Of these as many processes as this number each get a part, with a server of its own.
 PARTS = {"tests/hostile/test_floods.py": 4}
@@ -82,6 +84,9 @@ FIRST = (
     "tests/docs/test_commands.py",
     "tests/docs/test_cluster_md.py",
     "tests/docs/test_clients_md.py",
+    "tests/testing/",
+    "tests/test_nets.py",
+    "tests/test_wheel.py",
     "tests/cluster/registry/",
     "tests/streams/",
     "tests/chat/",

@@ -25,6 +25,7 @@ class Attacker:
         self.pair = target.pairs[number % len(target.pairs)]
         self.answers: Counter[str] = Counter()
         self.connections = 0
+        self.is_prepared = False  # has made what its flood needs
         self._begun = begun
         self._open: list[Connection] = []
 

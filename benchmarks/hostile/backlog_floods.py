@@ -16,7 +16,6 @@ from push.wire.signals import RequestName, Signal
 
 MOST_TOPICS = 100  # of a device
 MESSAGES = 50  # that a user may send at once, and a few
-WINDOW = 64
 
 
 def opened(attacker: Attacker, **members: object) -> Connection:
@@ -29,15 +28,14 @@ def opened(attacker: Attacker, **members: object) -> Connection:
 
 def fill(attacker: Attacker, size_bytes: int) -> None:
     """Let messages wait for the device of this attacker, of which it acknowledges none."""
-    if attacker.answers["filled"]:
+    if attacker.is_prepared:
         return
-    attacker.answers["filled"] += 1
+    attacker.is_prepared = True
     connection = opened(attacker, window=1)
     connection.acknowledges = False
-    body = body_of(to={"user": f"attacker{attacker.number}"}, data="x" * size_bytes)
-    peer = body_of(to={"user": peer_of(attacker)}, data="x" * size_bytes)
-    for number in range(MESSAGES):
-        asked(connection, RequestName.MS, peer if number else body)
+    body = body_of(to={"user": peer_of(attacker)}, data="x" * size_bytes)
+    for _ in range(MESSAGES):
+        asked(connection, RequestName.MS, body)
 
 
 def group_of(attacker: Attacker, connection: Connection, members: list[str]) -> str:
@@ -128,8 +126,8 @@ def topics_full(attacker: Attacker) -> None:
 
 @flood("topics-shared", "a hundred topics of all attackers, followed anew at each CONNECT")
 def topics_shared(attacker: Attacker) -> None:
-    if not attacker.answers["filled"]:
-        attacker.answers["filled"] += 1
+    if not attacker.is_prepared:
+        attacker.is_prepared = True
         connection = attacker.session()
         for number in range(MOST_TOPICS):
             asked(connection, RequestName.TS, body_of(topic=f"flood.{number}"))

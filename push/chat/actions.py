@@ -15,21 +15,24 @@ from twisted.logger import Logger
 
 from push.access.rate_limits import WINDOW_SECONDS, RefusalCounts, over_limit
 from push.chat.settings import UserRate
+from push.redis import keyspace
 from push.redis.client import RedisClient
 from push.redis.connection.errors import StoreUnavailable
 from push.redis.scripts import Script, load_script
 from push.redis.shards import Shards
 from push.streams.publisher import Retention
 from push.wire.errors import LimitPolicy, RequestError
-from push.wire.idents import Snowflake, user_stream
+from push.wire.idents import GROUP_PREFIX, Snowflake, user_stream
 
 log = Logger()
+
+_GROUP = GROUP_PREFIX.encode()
 
 _take_rate = load_script("chat", "take_rate")
 _encode = msgspec.msgpack.Encoder().encode
 
 
-class Outbox(Protocol):
+class Errands(Protocol):
     """Does what scripts leave to be done for users: `push.chat.outbox.UserOutbox`."""
 
     async def run(self, server: RedisClient, texts: Sequence[bytes]) -> None:
@@ -43,7 +46,7 @@ class Acting:
     a limit refused.
     """
 
-    outbox: Outbox  # set by `ChatService`: the outbox needs this object to be made
+    outbox: Errands  # set by `ChatService`: the outbox needs this object to be made
 
     def __init__(
         self,
@@ -104,6 +107,13 @@ class Acting:
         if rate:
             home = self.shards.of(user_stream(rate.user))
             await self.run(home, _take_rate, {"rate": rate}, durable=False)
+
+    async def group_streams_of(self, user: str) -> list[str]:
+        """Those of a user's groups, in order. It is a hint: the groups decide (architecture, rule
+        5)."""
+        home = self.shards.of(user_stream(user))
+        names = await home.command("SMEMBERS", home.key(f"{keyspace.USER_STREAMS}{user}"))
+        return sorted(name.decode() for name in names if name.startswith(_GROUP))
 
     async def ask(self, server: RedisClient, script: Script, request: dict[str, Any]) -> list[Any]:
         """The same for the outbox itself, which has its own order: the errands that the script

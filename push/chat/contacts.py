@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from push.chat.actions import Acting
 from push.chat.conversation_id import with_user
 from push.chat.settings import UserRate
-from push.redis import keyspace
 from push.redis.client import RedisClient
 from push.redis.scripts import load_script
 from push.wire.idents import GROUP_PREFIX, user_stream
@@ -60,11 +59,8 @@ class Contacts:
 
     async def _groups_of(self, user: str) -> dict[RedisClient, list[str]]:
         """The ids of a user's groups, by their servers."""
-        home = self._acting.shards.of(user_stream(user))
         found: dict[RedisClient, list[str]] = {}
-        for name in await home.command("SMEMBERS", home.key(f"{keyspace.USER_STREAMS}{user}")):
-            stream = name.decode()
-            if stream.startswith(GROUP_PREFIX):
-                server = self._acting.shards.of(stream)
-                found.setdefault(server, []).append(stream.removeprefix(GROUP_PREFIX))
+        for stream in await self._acting.group_streams_of(user):
+            server = self._acting.shards.of(stream)
+            found.setdefault(server, []).append(stream.removeprefix(GROUP_PREFIX))
         return found

@@ -14,7 +14,7 @@ from push.redis.scripts import load_script
 from push.runtime.tasks import gather
 from push.wire.api.conversations import Conversation, ConversationPage
 from push.wire.api.paging import make_cursor, read_cursor
-from push.wire.idents import GROUP_PREFIX, user_stream
+from push.wire.idents import user_stream
 
 _summaries = load_script("chat", "summaries")
 
@@ -67,12 +67,8 @@ class Conversations:
             Place(int(listed[i + 1]), conversation_of(user, listed[i].decode()))
             for i in range(0, len(listed), 2)
         ]
-        names = await home.command("SMEMBERS", home.key(f"{keyspace.USER_STREAMS}{user}"))
-        groups = [
-            conversation_of(user, name.decode())
-            for name in names
-            if name.startswith(GROUP_PREFIX.encode())
-        ]
+        streams = await self._acting.group_streams_of(user)
+        groups = [conversation_of(user, stream) for stream in streams]
         times = await self._ask(user, groups, details=False)
         return places + [
             Place(int(time), group) for group, time in zip(groups, times, strict=True) if time

@@ -118,7 +118,7 @@ class Erasure:
 
     async def _do_all(self, user: str) -> None:
         """All that is to be done, step by step. Raises `_AllIsDone`: another was faster."""
-        for stream in await self._streams_of(user):
+        for stream in await self._acting.group_streams_of(user):
             await self._hold(user)
             await self._leave(user, stream.removeprefix(GROUP_PREFIX))
         for peer in await self._peers_of(user):
@@ -138,11 +138,6 @@ class Erasure:
 
     def _home(self, user: str) -> RedisClient:
         return self._shards.of(user_stream(user))
-
-    async def _streams_of(self, user: str) -> list[str]:
-        home = self._home(user)
-        streams = await home.command("SMEMBERS", home.key(f"{keyspace.USER_STREAMS}{user}"))
-        return sorted(stream.decode() for stream in streams)
 
     async def _leave(self, user: str, group: str) -> None:
         stream = GROUP_PREFIX + group

@@ -18,7 +18,6 @@ from push.chat.contacts import Contacts
 from push.chat.settings import ChatSettings, UserRate
 from push.devices.readers import Readers
 from push.devices.record import as_fields
-from push.redis import keyspace
 from push.redis.client import RedisClient
 from push.redis.connection.errors import StoreUnavailable
 from push.redis.scripts import Script, load_script
@@ -27,7 +26,7 @@ from push.wire.api.common import ABSENT
 from push.wire.api.groups import GroupChanges, GroupInfo, Member, MemberPage, NewGroup, Results
 from push.wire.api.paging import make_cursor, read_cursor
 from push.wire.errors import RequestError
-from push.wire.idents import GROUP_PREFIX, group_stream, user_stream
+from push.wire.idents import GROUP_PREFIX, group_stream
 
 log = Logger()
 
@@ -222,11 +221,8 @@ class Groups:
 
     async def streams_of(self, user: str) -> dict[str, int]:
         """The streams of a user's groups, and since which offset; as the groups say (rule 5)."""
-        shards = self._acting.shards
-        home = shards.of(user_stream(user))
-        names = await home.command("SMEMBERS", home.key(f"{keyspace.USER_STREAMS}{user}"))
-        streams = [name.decode() for name in names if name.startswith(GROUP_PREFIX.encode())]
-        parts = list(shards.grouped(streams, lambda stream: stream).values())
+        streams = await self._acting.group_streams_of(user)
+        parts = list(self._acting.shards.grouped(streams, lambda stream: stream).values())
         replies = await gather(self._joined(user, part) for part in parts)
         return {stream: offset for reply in replies for stream, offset in reply}
 

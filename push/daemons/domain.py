@@ -204,3 +204,8 @@ class Domain:
         """Whether the connector of that boot id runs."""
         own = boot == self._boot and self._is_connector
         return own or self.directory.is_live_boot(boot)
+
+    def may_live(self, boot: str) -> bool:
+        """A registry that cannot be read, or was not yet, says of nobody that they are gone."""
+        is_known = self.registry.joined and self.registry.problem is None
+        return not is_known or self.is_live_boot(boot)

@@ -49,7 +49,7 @@ def _upkeep_of_server(domain: Domain, server: RedisClient) -> list[Background]:
             domain.reactor,
             server,
             domain.devices,
-            lambda boot: domain.is_live_boot(boot) or domain.registry.problem is not None,
+            domain.may_live,
             limits.device_retention_seconds,
         ),
     ]
@@ -60,17 +60,16 @@ def _upkeep_of_server(domain: Domain, server: RedisClient) -> list[Background]:
 
 def make_webhooks(domain: Domain, boot: str) -> WebhookService:
     """What delivers events, in a daemon with that role."""
-    registry = domain.registry
-
-    def may_live(boot: str) -> bool:
-        """A registry that cannot be read, or was not yet, says of nobody that they are gone."""
-        is_known = registry.joined and registry.problem is None
-        return not is_known or domain.is_live_boot(boot)
-
     webhooks = domain.limits.webhooks
     trust_root = load_trust_root(webhooks.ca_file, "webhooks")
     return WebhookService(
-        domain.reactor, domain.shards, domain.webhooks.store, webhooks, boot, may_live, trust_root
+        domain.reactor,
+        domain.shards,
+        domain.webhooks.store,
+        webhooks,
+        boot,
+        domain.may_live,
+        trust_root,
     )
 
 

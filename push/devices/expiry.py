@@ -23,19 +23,19 @@ _claim_retired = load_script("devices", "claim_retired")
 
 
 class DeviceExpiry(PeriodicTask):
-    """Forgets the devices of one server. `is_live_boot(boot)`: that connector may be there."""
+    """Forgets the devices of one server. `may_live(boot)`: that connector may be there."""
 
     def __init__(
         self,
         reactor: Clock,
         server: RedisClient,
         devices: Devices,
-        is_live_boot: Callable[[str], bool],
+        may_live: Callable[[str], bool],
         retention_seconds: int,
     ) -> None:
         super().__init__(reactor, server, LOOK_SECONDS, "Devices could not be forgotten")
         self._devices = devices
-        self._is_live_boot = is_live_boot
+        self._may_live = may_live
         self._retention_seconds = retention_seconds
 
     async def turn(self) -> None:
@@ -50,7 +50,7 @@ class DeviceExpiry(PeriodicTask):
             for token, boot in due:
                 if not boot:
                     forgotten += await self._devices.retire(token.decode())
-                elif not self._is_live_boot(boot.decode()):
+                elif not self._may_live(boot.decode()):
                     await self._devices.release(
                         token.decode(), boot.decode(), self._retention_seconds
                     )

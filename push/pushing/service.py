@@ -131,7 +131,7 @@ class PushService:
         and `StoreUnavailable`, after which the same key again leads to one message all the same:
         the key is kept by the script that publishes.
         """
-        outcomes = await self._push_in_turn([push])
+        outcomes = await self._push_all([push])
         if isinstance(outcomes[0], PushResult):
             return outcomes[0]
         raise cast(Exception, outcomes.pop())
@@ -144,27 +144,26 @@ class PushService:
         """
         keys = [item.once for item in items if item.once is not None]
         if len(set(keys)) == len(keys):
-            return [result_of_item(outcome) for outcome in await self._push_in_turn(items)]
+            return [result_of_item(outcome) for outcome in await self._push_all(items)]
         results: dict[int, PushResult | RequestError] = {}
         waiting: Sequence[int] = range(len(items))
         while waiting:
             now, later = _apart(items, waiting)
-            outcomes = await self._push_in_turn([items[place] for place in now])
+            outcomes = await self._push_all([items[place] for place in now])
             results.update(zip(now, map(result_of_item, outcomes), strict=True))
             waiting = later
         return [results[place] for place in range(len(items))]
 
-    async def _push_in_turn(self, pushes: Sequence[Push]) -> list[PushResult | Exception]:
+    async def _push_all(
+        self, pushes: Sequence[Push], *, has_waited: bool = False
+    ) -> list[PushResult | Exception]:
+        """What became of each. Their keys are in use until all of it is known."""
         if sum(max(len(push.target.names), 1) for push in pushes) <= FEW_STREAMS:
             self._in_line = LARGE_PUSHES_IN_LINE
-        elif self._in_line:
+        elif self._in_line and not has_waited:
             self._in_line -= 1
             async with self._large:
-                return await self._push_all(pushes)
-        return await self._push_all(pushes)
-
-    async def _push_all(self, pushes: Sequence[Push]) -> list[PushResult | Exception]:
-        """What became of each. Their keys are in use until all of it is known."""
+                return await self._push_all(pushes, has_waited=True)
         begun = [self._begin(push) for push in pushes]
         try:
             claimed = begun

@@ -20,6 +20,28 @@ from push.runtime.ports import Clock, as_twisted
 Result = TypeVar("Result")
 
 
+def start(
+    job: Coroutine[Any, Any, None], failed: Callable[[Failure], object], awaited: object = None
+) -> None:
+    """Run `job`, for whose end nobody waits and which nobody cancels; `failed` is called with its
+    error. Half the work of `Deferred.fromCoroutine`: for what is done for every request.
+
+    `awaited`: what the Deferred that it has awaited ends in, where it goes on.
+    """
+    try:
+        waits_for: Deferred[Any] = (
+            awaited.throwExceptionIntoGenerator(job)
+            if isinstance(awaited, Failure)
+            else job.send(None)
+        )
+    except StopIteration:
+        return
+    except Exception:
+        failed(Failure())
+    else:
+        waits_for.addBoth(lambda result: start(job, failed, result))
+
+
 class TaskGroup:
     """Coroutines that run beside their owner."""
 

@@ -111,8 +111,9 @@ class Window:
         return self.are_free((message_id,))
 
     def are_free(self, message_ids: Collection[int]) -> bool:
-        if self._taken is None and len(pending := self._only_pending()) <= MAX_SEARCHED:
-            if pending and any(each.message_id in message_ids for each in pending):
+        if self._taken is None and self.used <= MAX_SEARCHED:
+            # `used` are the outstanding messages then. Mostly there is none.
+            if self.used and any(each.message_id in message_ids for each in self._only_pending()):
                 return False
         elif not self._by_number().keys().isdisjoint(message_ids):
             return False

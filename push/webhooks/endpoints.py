@@ -81,8 +81,12 @@ class WebhookEndpoint(Struct, frozen=True, kw_only=True, omit_defaults=True):
         ]
         return replace(self, secrets=[Secret(secret), *before[: MAX_SECRETS - 1]])
 
-    def switched(self, on: bool, reason: str = "") -> WebhookEndpoint:
-        return replace(self, enabled=on, disabled=reason, failing_since=None)
+    def switched(self, on: bool) -> WebhookEndpoint:
+        """By an operator."""
+        return replace(self, enabled=on, disabled="", failing_since=None)
+
+    def disabled_because(self, reason: str) -> WebhookEndpoint:
+        return replace(self, enabled=False, disabled=reason)
 
 
 class Endpoints(NamedTuple):
@@ -213,9 +217,8 @@ class EndpointStore:
             failed_s = (now_ms - found.failing_since) / 1000
             if failed_s < self._settings.disable_after_seconds:
                 return found
-            return self._disabled(
-                found, f"every attempt failed for {round(failed_s / 86_400, 1):g} days"
-            )
+            days = round(failed_s / 86_400, 1)
+            return found.disabled_because(f"every attempt failed for {days:g} days")
 
         return await self.change(id, failing)
 
@@ -223,12 +226,9 @@ class EndpointStore:
         return await self.change(
             id,
             lambda found: (
-                found if found is None or not found.enabled else self._disabled(found, reason)
+                found if found is None or not found.enabled else found.disabled_because(reason)
             ),
         )
-
-    def _disabled(self, endpoint: WebhookEndpoint, reason: str) -> WebhookEndpoint:
-        return replace(endpoint, enabled=False, disabled=reason)
 
 
 def unknown_endpoint() -> RequestError:

@@ -25,9 +25,10 @@ def test_the_rules_are_numbered_without_a_gap() -> None:
     assert re.findall(r"^(\d+)\. \*\*", RULES, re.MULTILINE) == [str(n) for n in range(1, 19)]
 
 
-@pytest.mark.parametrize("path", sorted(set(re.findall(r"`((?:push|tests)/[\w./]+)`", TEXT))))
-def test_a_path_exists(path: str) -> None:
-    assert (ROOT / path).exists()
+def test_each_path_exists() -> None:
+    paths = set(re.findall(r"`((?:push|tests)/[\w./]+)`", TEXT))
+    assert len(paths) > 50
+    assert {path for path in paths if not (ROOT / path).exists()} == set()
 
 
 # A file, and the names in it.

@@ -7,8 +7,6 @@ import re
 from functools import cache
 from pathlib import Path
 
-import pytest
-
 from push.cluster.survey import DEADLINE_SECONDS
 from push.connector.transport.connection import MAX_WAITING_BYTES
 from push.daemons.config.settings import Settings
@@ -38,10 +36,10 @@ def names_in(path: str) -> set[str]:
     return {node.name for node in ast.walk(tree) if isinstance(node, functions)}
 
 
-@pytest.mark.parametrize(("path", "name"), NAMED)
-def test_a_test_that_is_named_exists(path: str, name: str) -> None:
-    assert name.startswith("test_")
-    assert name in names_in(path)
+def test_each_test_that_is_named_exists() -> None:
+    for path, name in NAMED:
+        assert name.startswith("test_"), name
+        assert name in names_in(path), path
 
 
 def test_nothing_that_looks_like_a_test_is_left_unchecked() -> None:

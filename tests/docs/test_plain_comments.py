@@ -9,8 +9,6 @@ import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from tests.docs.test_plain_english import NOT_USED
 
 PACKAGE = Path(__file__).parents[2] / "push"
@@ -78,9 +76,13 @@ def wrong_words(source: str) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("module", modules(), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_a_module_is_commented_in_plain_english(module: Path) -> None:
-    assert wrong_words(module.read_text("utf-8")) == []
+def test_each_module_is_commented_in_plain_english() -> None:
+    wrong = [
+        f"{module.relative_to(PACKAGE)}:{line}"
+        for module in modules()
+        for line in wrong_words(module.read_text("utf-8"))
+    ]
+    assert not wrong, "\n".join(wrong)
 
 
 def test_wrong_words_are_found_in_comments_and_docstrings_but_not_in_code() -> None:

@@ -277,7 +277,7 @@ def test_a_message_is_pushed_and_acknowledged_as_shown():
     assert EXAMPLES["push"].frame.message_id == FIRST_PRIVATE_ID
     assert session.window is not None
     message = session.window.outstanding[FIRST_PRIVATE_ID]
-    assert subscribe_channel(session, "ack") == Progress(follow, [message])
+    assert subscribe_channel(session, "ack") == Progress(follow, (message,))
     assert follow.cursor == offset
 
 

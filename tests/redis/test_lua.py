@@ -60,13 +60,14 @@ def uses_of(file: LuaFile) -> list[LuaFile]:
     return [LUA.read(f"lib/{name}") for name in file.uses]
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_every_file_says_what_it_is(name: str) -> None:
-    header = LUA.read(name).header
-    assert re.match(r"-- [A-Z]", header), "it begins with what it does"
-    if not name.startswith("lib/"):
-        assert [word for word in ("KEYS", "ARGV") if f"\n-- {word}: " not in header] == []
-        assert re.search(r"^-- Returns ", header, re.MULTILINE)
+def test_every_file_says_what_it_is() -> None:
+    for name in FILES:
+        header = LUA.read(name).header
+        assert re.match(r"-- [A-Z]", header), f"{name} begins with what it does"
+        if not name.startswith("lib/"):
+            missing = [word for word in ("KEYS", "ARGV") if f"\n-- {word}: " not in header]
+            assert not missing, f"{name}: {missing}"
+            assert re.search(r"^-- Returns ", header, re.MULTILINE), name
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -77,27 +78,28 @@ def test_every_script_can_be_composed_and_is_small(name: str) -> None:
     assert len(script.statements) < 150  # Lua: at most 200 local variables
 
 
-@pytest.mark.parametrize("name", [*SCRIPTS, *LIBRARIES])
-def test_every_library_that_a_file_names_is_used_by_it(name: str) -> None:
-    file = LUA.read(name)
-    words = set[str]().union(*(statement.words for statement in file.statements))
-    # A file of which a statement has no name is there for what that does: a kind of work.
-    idle = [
-        library.path
-        for library in uses_of(file)
-        if not library.names & words and all(statement.names for statement in library.statements)
-    ]
-    assert idle == []
-    assert len(set(file.uses)) == len(file.uses)
+def test_every_library_that_a_file_names_is_used_by_it() -> None:
+    for name in [*SCRIPTS, *LIBRARIES]:
+        file = LUA.read(name)
+        words = set[str]().union(*(statement.words for statement in file.statements))
+        # A file of which a statement has no name is there for what that does: a kind of work.
+        idle = [
+            used.path
+            for used in uses_of(file)
+            if not used.names & words and all(statement.names for statement in used.statements)
+        ]
+        assert not idle, f"{name}: {idle}"
+        assert len(set(file.uses)) == len(file.uses), name
 
 
-@pytest.mark.parametrize("name", [*SCRIPTS, *ALONE])
-def test_every_function_of_a_script_is_used(name: str) -> None:
-    statements = LUA.read(name).statements
-    for statement in statements:
-        if statement.text.startswith("local function"):
-            (defined,) = statement.names
-            assert any(defined in other.words for other in statements if other is not statement)
+def test_every_function_of_a_script_is_used() -> None:
+    for name in [*SCRIPTS, *ALONE]:
+        statements = LUA.read(name).statements
+        for statement in statements:
+            if statement.text.startswith("local function"):
+                (defined,) = statement.names
+                others = (other for other in statements if other is not statement)
+                assert any(defined in other.words for other in others), f"{name}: {defined}"
 
 
 def test_everything_in_the_libraries_is_used_by_some_script() -> None:

@@ -10,7 +10,7 @@ import pytest_twisted
 from twisted.internet.defer import CancelledError, Deferred, gatherResults, succeed
 from twisted.internet.task import Clock
 
-from push.runtime.tasks import Semaphore, all_of, within
+from push.runtime.tasks import Semaphore, all_of, start, within
 
 
 class Work:
@@ -156,3 +156,57 @@ def test_all_of_some_fails_as_the_first_that_fails() -> None:
     waiting[0].errback(ValueError("first"))  # nobody is told of it, and it is not logged
     (failure,) = failures
     assert failure.type is KeyError
+
+
+class Steps:
+    """A job that awaits one Deferred after the other, and what became of it."""
+
+    def __init__(self, *gates: Deferred[int]) -> None:
+        self.got: list[Any] = []
+        self.errors: list[Any] = []
+        start(self._job(gates), self.errors.append)
+
+    async def _job(self, gates: tuple[Deferred[int], ...]) -> None:
+        for gate in gates:
+            try:
+                self.got.append(await gate)
+            except KeyError as error:
+                self.got.append(error)
+        self.got.append("end")
+
+
+def test_a_job_that_is_started_gets_what_it_awaits_in_order() -> None:
+    gates: list[Deferred[int]] = [Deferred() for _ in range(4)]
+    steps = Steps(*gates)
+    gates[1].callback(1)
+    assert steps.got == []
+    gates[0].callback(0)
+    assert steps.got == [0, 1]
+    gates[2].errback(KeyError("a failure"))
+    assert [str(got) for got in steps.got] == ["0", "1", "'a failure'"]
+    gates[3].callback(3)
+    assert steps.got[2:] == [steps.got[2], 3, "end"]
+    assert steps.errors == []
+    assert Steps(succeed(1)).got == [1, "end"]
+
+
+@pytest.mark.parametrize("fails_later", [False, True])
+def test_the_error_of_a_job_that_was_started_is_reported_once(fails_later: bool) -> None:
+    gate: Deferred[int] = Deferred()
+    if not fails_later:
+        gate.errback(ValueError("ours"))
+    steps = Steps(gate)
+    if fails_later:
+        assert steps.errors == []
+        gate.errback(ValueError("ours"))
+    (failure,) = steps.errors
+    assert failure.type is ValueError
+    assert steps.got == []
+
+
+def test_what_a_job_awaits_may_wait_for_another_deferred() -> None:
+    inner: Deferred[int] = Deferred()
+    steps = Steps(succeed(None).addCallback(lambda _: inner))
+    assert steps.got == []
+    inner.callback(7)
+    assert steps.got == [7, "end"]

@@ -479,3 +479,17 @@ def test_a_batch_knows_its_ends_and_sizes():
 )
 def test_a_batch_that_is_not_the_same_for_all_is_not_uniform(entries: list[Entry]):
     assert not Batch(entries).uniform
+
+
+def test_a_batch_says_what_is_in_it():
+    stored_ones = [stored(11, 10, 1), stored(12, 11, 2)]
+    for_the_connector, online = control(13, 12), Entry("o", 0, 0, b"1" * 700, online=True)
+    entries = [stored_ones[0], unstored(), stored_ones[1], for_the_connector, online]
+    batch = Batch(entries)
+    assert (batch.entries, batch.stored) == (entries, [*stored_ones, for_the_connector])
+    assert (batch.controls, batch.online) == ([for_the_connector], True)
+    assert batch.stored_bytes == sum(len(entry.body) for entry in stored_ones)
+    assert batch.largest_bytes == 700
+    assert (batch.first_previous, batch.first_offset, batch.last_offset) == (10, 11, 13)
+    assert not Batch(entries[:3]).online
+    assert Batch([unstored()]).stored == []

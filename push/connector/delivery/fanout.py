@@ -229,8 +229,9 @@ class FanOut:
                 codec = protocol.codec
                 frames, alike = batch.encoded(codec), shares.alike.setdefault(codec, [])
             data = live(protocol, subscription, batch, now)
-            for entry in ephemeral:
-                self._count(device, subscription, entry)
+            if ephemeral:
+                for entry in ephemeral:
+                    self._count(device, subscription, entry)
             if data is frames:
                 if data:
                     alike.append(device)

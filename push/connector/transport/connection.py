@@ -38,7 +38,7 @@ LINGER_SECONDS = 2.0
 
 
 class AcknowledgementsOwner(Port):
-    """Who is told of what devices have acknowledged."""
+    """Stores and counts what devices have acknowledged."""
 
     def progressed(self, device: DeviceSession, progress: Progress) -> None: ...
 

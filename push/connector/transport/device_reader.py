@@ -5,7 +5,7 @@ acknowledgement needs. Here the reactor knows one descriptor, that of the `epoll
 come is read in one loop, of a bounded part of the connections in each turn of the reactor.
 
 The `epoll` tells once that something has come ("edge triggered"), and not again until it is read:
-that would be another look at each connection. So whoever leaves something unread asks for it.
+that would be another look at each connection. So a read that leaves something asks for another.
 """
 
 from __future__ import annotations

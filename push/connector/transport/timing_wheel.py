@@ -6,6 +6,7 @@ time comes its owner says when to look again.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -13,10 +14,12 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from push.runtime.ports import Clock, as_twisted
+from push.runtime.timers import Debounced
 
 log = Logger()
 
 SLOT_SECONDS = 0.25
+SECONDS_PER_TURN = 0.002  # thousands that came at once are due at once
 NEVER = 1 << 60
 
 
@@ -27,12 +30,15 @@ class Timed(Protocol):
 
 
 class TimingWheel:
-    """Calls `on_due(item)` once an item's time has come, a quarter of a second late at most."""
+    """Calls `on_due(item)` once an item's time has come, a quarter of a second late at most, and
+    for a bounded time in a turn of the reactor."""
 
     def __init__(self, reactor: Clock, on_due: Callable[[Any], None]) -> None:
         self._reactor = reactor
         self._on_due = on_due
         self._slots: dict[int, set[Timed]] = {}
+        self._overdue: deque[Timed] = deque()  # some of which were forgotten, or moved, meanwhile
+        self._work_on = Debounced(reactor, 0, self._work_off)
         self._done_slot = self.slot_of(reactor.seconds())
         self._loop = LoopingCall(self._turn)
         self._loop.clock = as_twisted(reactor)
@@ -41,6 +47,7 @@ class TimingWheel:
         self._loop.start(SLOT_SECONDS, now=False)
 
     def stop(self) -> None:
+        self._work_on.cancel()
         if self._loop.running:
             self._loop.stop()
 
@@ -70,12 +77,20 @@ class TimingWheel:
         now_slot = int(self._reactor.seconds() / SLOT_SECONDS)
         # As many slots as have passed; all that are filled, should the clock have leapt.
         for slot in sorted(slot for slot in self._slots if slot <= now_slot):
-            self._done_slot = slot
-            for item in self._slots.pop(slot):
-                if item.due_slot == slot:
-                    item.due_slot = NEVER
-                    self._due(item)
+            self._overdue += self._slots.pop(slot)
         self._done_slot = max(self._done_slot, now_slot)
+        self._work_off()
+
+    def _work_off(self) -> None:
+        overdue, seconds = self._overdue, self._reactor.seconds
+        until = seconds() + SECONDS_PER_TURN
+        while overdue and seconds() < until:
+            item = overdue.popleft()
+            if item.due_slot <= self._done_slot:
+                item.due_slot = NEVER
+                self._due(item)
+        if overdue:
+            self._work_on.request()
 
     def _due(self, item: Timed) -> None:
         try:

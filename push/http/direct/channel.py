@@ -7,9 +7,9 @@ from functools import lru_cache
 from time import time
 from typing import cast
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import datetimeToString
 from twisted.web.server import version
@@ -22,8 +22,11 @@ from push.http.framework.port import HttpTransport, Producer
 from push.http.framework.route import Endpoint, Response
 from push.http.framework.site import REQUEST_SECONDS, LimitedChannel, LimitedSite, TakeStream
 from push.runtime.ports import Reactor
+from push.runtime.tasks import start
 from push.wire.addresses import Networks
 from push.wire.errors import RequestError
+
+_log = Logger()
 
 _SERVER = b"Server: " + version
 
@@ -52,7 +55,7 @@ class DirectChannel(LimitedChannel):
         self._direct = request
         self._handlingRequest = True
         site.crowd.works(self)
-        site.turns.work(lane, lambda: Deferred.fromCoroutine(self._answer(request)))
+        site.turns.work(lane, lambda: start(self._answer(request), self._failed))
 
     @property
     def _has_more_to_do(self) -> bool:
@@ -97,6 +100,10 @@ class DirectChannel(LimitedChannel):
             crowd.is_unread(self, len(answer.body))
         else:
             self._go_on()
+
+    def _failed(self, failure: Failure) -> None:
+        _log.failure("a request was not answered", failure, event="http.answer_failed")
+        self.transport.abortConnection()
 
     def _go_on(self) -> None:
         """With what came meanwhile."""

@@ -1,2 +1,2 @@
-"""What the edge (`Edge`, in `push.http.framework.middleware`) needs beside routing: all connections
-together, a first look at what they send, answers that go on, and the audit trail."""
+"""What `push.http.framework.middleware` needs beside routing: all connections together, a first
+look at what they send, answers that go on, and the audit trail."""

@@ -251,7 +251,7 @@ class RequestSender:
         self._turns = turns
         self._transport = transport
         self._owner_of = owner_of
-        self.peer = transport.getPeer()  # it makes that anew each time
+        self.peer = transport.getPeer()  # it makes a new one each time
         ip = peer_ip(getattr(self.peer, "host", None))
         self.lane = self._strangers = turns.lane(counted_ip(ip), is_known=False)
         self._shown: bytes | None = None  # the header Authorization that came last

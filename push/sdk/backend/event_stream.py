@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, contextmanager
 import httpx
 import msgspec
 
-from push.sdk.backend.exchange import BaseAPI, unreachable
+from push.sdk.backend.exchange import BaseAPI, error_of, unreachable
 from push.sdk.errors import PushAPIError
 from push.wire.api.operate.events import Event
 
@@ -79,7 +79,7 @@ def _opened(client: httpx.Client, api: BaseAPI, params: dict[str, str]) -> Itera
     with client.stream("GET", api.events_url, params=params) as response:
         if not response.is_success:
             response.read()
-            raise api.error_of(response)
+            raise error_of(response)
         yield response
 
 
@@ -90,5 +90,5 @@ async def _opened_async(
     async with client.stream("GET", api.events_url, params=params) as response:
         if not response.is_success:
             await response.aread()
-            raise api.error_of(response)
+            raise error_of(response)
         yield response

@@ -114,11 +114,6 @@ class BaseAPI:
     def events_url(self) -> str:
         return f"{self._url}/v1/events"
 
-    @staticmethod
-    def error_of(response: httpx.Response) -> PushAPIError:
-        """The error that a response with a body of its own means."""
-        return _error(response)
-
     def _request(self, call: ApiCall[Any]) -> dict[str, Any]:
         headers = dict(call.headers or {})
         content = None
@@ -150,7 +145,7 @@ class BaseAPI:
         if isinstance(outcome, httpx.HTTPError):
             raise unreachable(call.method, self._url + call.path, outcome) from None
         if not outcome.is_success:
-            raise _error(outcome)
+            raise error_of(outcome)
         try:
             return call.read(outcome.content)
         except (msgspec.DecodeError, ValueError, RecursionError) as error:
@@ -176,7 +171,7 @@ def _passing(call: ApiCall[Any], outcome: Outcome) -> bool:
     if outcome.status_code in _PASSING:
         return True
     if outcome.status_code == 409:
-        return _error(outcome).code == IN_PROGRESS
+        return error_of(outcome).code == IN_PROGRESS
     if not outcome.is_success or call.unfinished is None:
         return False
     try:
@@ -199,7 +194,8 @@ def _retry_after(response: httpx.Response) -> int | None:
     return max(0, -int((datetime.now(UTC) - at).total_seconds() // 1))
 
 
-def _error(response: httpx.Response) -> PushAPIError:
+def error_of(response: httpx.Response) -> PushAPIError:
+    """What a response that is no success means."""
     try:
         problem = msgspec.json.decode(response.content, type=Problem)
     except (msgspec.DecodeError, ValueError, RecursionError):

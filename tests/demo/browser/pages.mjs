@@ -14,17 +14,24 @@ const require = createRequire(`${DEMO_TOOLS}/package.json`);
 const { chromium } = require("playwright-core");
 export const axeSource = () => require("axe-core").source;
 
-const browser = await chromium.launch({ executablePath: DEMO_CHROMIUM, args: ["--no-sandbox"] });
+const browser = await chromium.launch({ executablePath: DEMO_CHROMIUM, args: ["--no-sandbox", "--process-per-site"] });
 after(() => browser.close());
 mkdirSync(DEMO_SCREENSHOTS, { recursive: true });
 
 /** Browser profiles by their options, which cost more than their pages. They keep the language and the theme, and no user. */
 const profiles = new Map();
 
+/** A profile with a page that stays: whatever is opened in it later needs no new process of the browser. */
+async function newProfile(options) {
+  const context = await browser.newContext({ viewport: WIDE, locale: "en-US", ...options });
+  await (await context.newPage()).goto(`${DEMO_URL}/main.js`);
+  return context;
+}
+
 /** A window of its own at the welcome. `options`: of a context of Playwright. */
 export async function welcome(t, options = {}) {
   const name = JSON.stringify(options);
-  if (!profiles.has(name)) profiles.set(name, browser.newContext({ viewport: WIDE, locale: "en-US", ...options }));
+  if (!profiles.has(name)) profiles.set(name, newProfile(options));
   const context = await profiles.get(name);
   context.setDefaultTimeout(DEADLINE_MS);
   const page = await context.newPage();

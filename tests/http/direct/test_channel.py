@@ -130,3 +130,21 @@ def test_a_request_waits_for_its_turn_behind_others_of_its_key(web: Web) -> None
 
     assert json.loads(connection.responses()[1].content)["results"]
     connection.close()
+
+
+def test_a_request_that_cannot_be_answered_ends_its_connection_and_is_logged(
+    make_web: MakeWeb, flush_logged_errors: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    web = make_web()
+    connection, other = web.connect(), web.connect()
+
+    def fail(data: bytes) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(connection.transport, "write", fail)
+    connection.send(ONE)
+    assert not connection.open
+    assert len(flush_logged_errors(ZeroDivisionError)) == 1
+    other.send(ONE)
+    assert [answer.status for answer in other.responses()] == [202]
+    other.close()

@@ -15,7 +15,7 @@ const require = createRequire(`${process.env.CONSOLE_TOOLS}/package.json`);
 const { chromium } = require("playwright-core");
 const AXE = require("axe-core").source;
 
-const browser = await chromium.launch({ executablePath: process.env.CONSOLE_CHROMIUM, args: ["--no-sandbox"] });
+const browser = await chromium.launch({ executablePath: process.env.CONSOLE_CHROMIUM, args: ["--no-sandbox", "--process-per-site"] });
 after(() => browser.close());
 mkdirSync(SCREENSHOTS, { recursive: true });
 
@@ -24,9 +24,16 @@ const profiles = new Map();
 /** Tabs that the test before left signed in, by their options: to open a tab costs more than most of what the tests do. */
 const signedInTabs = new Map();
 
+/** A profile with a page that stays: whatever is opened in it later needs no new process of the browser. */
+async function newProfile(options) {
+  const context = await browser.newContext({ viewport: WIDE, locale: "en-US", ...options });
+  await (await context.newPage()).goto(`${URL_}/healthz`);
+  return context;
+}
+
 async function newTab(options) {
   const name = JSON.stringify(options);
-  if (!profiles.has(name)) profiles.set(name, browser.newContext({ viewport: WIDE, locale: "en-US", ...options }));
+  if (!profiles.has(name)) profiles.set(name, newProfile(options));
   const context = await profiles.get(name);
   context.setDefaultTimeout(DEADLINE_MS);
   const page = await context.newPage();
