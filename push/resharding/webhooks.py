@@ -49,7 +49,7 @@ async def fill_outboxes(servers: Iterable[RedisClient]) -> None:
 
 def owner_of(packed: bytes) -> str | None:
     """The stream by which an event is placed; None: it is of no stream."""
-    event = OutboxEvent.unpack("", 0, packed)
+    event = OutboxEvent.unpack("", 0, b"", packed)
     kind, _, name = event.source.partition(":")
     match kind:
         case "device":

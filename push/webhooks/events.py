@@ -36,11 +36,13 @@ class _EventBody(Struct, frozen=True):
 
 
 class OutboxEvent(Struct, frozen=True):
-    """`failed`: how many attempts to send it to the endpoint have failed. `data`: JSON. `trace`:
-    the traceparent of the message that it is about, "" = none."""
+    """`failed`: how many attempts to send it to the endpoint have failed. `since`: since when it
+    waits, which a replay changes. `data`: JSON. `trace`: the traceparent of the message that it is
+    about, "" = none."""
 
     id: str
     failed: int
+    since: bytes
     type: str
     source: str
     seq: int
@@ -48,9 +50,9 @@ class OutboxEvent(Struct, frozen=True):
     trace: str = ""
 
     @classmethod
-    def unpack(cls, id: str, failed: int, packed: bytes) -> OutboxEvent:
+    def unpack(cls, id: str, failed: int, since: bytes, packed: bytes) -> OutboxEvent:
         kept = _decode(packed)
-        return cls(id, failed, kept.type, kept.source, kept.seq, kept.data, kept.trace)
+        return cls(id, failed, since, kept.type, kept.source, kept.seq, kept.data, kept.trace)
 
     def body(self) -> bytes:
         """What is signed and sent, the same at every attempt."""

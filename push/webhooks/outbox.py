@@ -85,11 +85,15 @@ class ServerOutbox:
         ]
         return await self.server.run(_claim, [], arguments, decode=_claimed)
 
-    async def finish(self, endpoint: str, event: OutboxEvent, outcome: AttemptOutcome) -> str:
-        """Store what became of an attempt. Returns how it ended, which may be `superseded`."""
+    async def finish(
+        self, endpoint: str, event: OutboxEvent, outcome: AttemptOutcome
+    ) -> tuple[str, bool]:
+        """Store what became of an attempt. Returns how it ended, which may be `superseded`, and
+        whether the event is due again because it was replayed during the attempt."""
         arguments: list[Argument] = [
             endpoint,
             event.id,
+            event.since,
             outcome.ending,
             outcome.due_ms,
             outcome.pause_ms,
@@ -98,8 +102,7 @@ class ServerOutbox:
             outcome.error,
             outcome.took_ms,
         ]
-        ended: bytes = await self.server.run(_finish, [], arguments)
-        return ended.decode()
+        return await self.server.run(_finish, [], arguments, decode=_finished)
 
     async def release(self, endpoint: str, boot: str) -> None:
         await self.server.run(_release, [], [endpoint, boot])
@@ -185,10 +188,15 @@ def _claimed(reply: list[Any]) -> Claimed | None:
         waiting,
         expired,
         [
-            OutboxEvent.unpack(events[i].decode(), events[i + 1], events[i + 2])
-            for i in range(0, len(events), 3)
+            OutboxEvent.unpack(events[i].decode(), *events[i + 1 : i + 4])
+            for i in range(0, len(events), 4)
         ],
     )
+
+
+def _finished(reply: list[Any]) -> tuple[str, bool]:
+    ended, is_replayed = reply
+    return ended.decode(), bool(is_replayed)
 
 
 def _replayed(reply: list[Any]) -> tuple[bytes, int]:

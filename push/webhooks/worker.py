@@ -185,8 +185,10 @@ class EndpointWorker:
         if outcome.pause_ms:
             until = shared.reactor.seconds() + outcome.pause_ms / 1000
             self._paused_until = max(self._paused_until, until)
-        ended = await self._finish(event, outcome)
+        ended, is_replayed = await self._finish(event, outcome)
         shared.counts[ended] += 1
+        if is_replayed:
+            self._has_more = True  # a look during the attempt has passed it over
         await self._note(answer)
 
     def _judge(self, event: OutboxEvent, answer: Answer, took_ms: int) -> AttemptOutcome:
@@ -203,7 +205,7 @@ class EndpointWorker:
             "again", answer.status, answer.error, took_ms, due_ms, pause_seconds * 1000
         )
 
-    async def _finish(self, event: OutboxEvent, outcome: AttemptOutcome) -> str:
+    async def _finish(self, event: OutboxEvent, outcome: AttemptOutcome) -> tuple[str, bool]:
         """Tried for a while: what is not stored would be sent again."""
         for _ in range(FINISH_TRIES):
             try:
@@ -215,7 +217,7 @@ class EndpointWorker:
                     event="webhook.attempt_not_stored",
                 )
                 await sleep(self._shared.reactor, 1.0)
-        return "unknown"
+        return "unknown", False
 
     async def _note(self, answer: Answer) -> None:
         """What the attempt says of the endpoint."""

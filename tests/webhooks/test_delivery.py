@@ -199,6 +199,26 @@ async def test_replay_takes_what_was_decided_in_a_time_and_of_a_type(
 
 
 @pytest_twisted.ensureDeferred
+async def test_an_event_that_is_replayed_during_an_attempt_is_sent_again(
+    world: World, receiver: Receiver, wait_until: WaitUntil
+) -> None:
+    """The endpoint has the event, but its answer is not stored yet."""
+    receiver.answers = [HANG]
+    await say(world, 1)
+    (request,) = await wait_until(lambda: receiver.hanging)
+    assert await world.webhooks.replay("config-test", ReplayBody()) == 1
+    (worker,) = world.services[0].relay._workers.values()
+    await worker._looks.run()
+    assert len(receiver.received) == 1
+    request.setResponseCode(204)
+    request.finish()
+    await wait_until(lambda: len(receiver.received) == 2)
+    assert texts(receiver) == [1, 1]
+    await wait_until(lambda: waiting(world, 0))
+    assert [each.next for each in await attempts_of(world)] == [None, None]
+
+
+@pytest_twisted.ensureDeferred
 async def test_a_busy_endpoint_that_names_a_time_is_left_alone_until_then(
     make_world: MakeWorld, receiver: Receiver, wait_until: WaitUntil
 ) -> None:
@@ -235,7 +255,7 @@ async def test_a_look_before_the_pause_is_stored_begins_nothing(
     stored: Deferred[None] = Deferred()
     finish = ServerOutbox.finish
 
-    async def finish_late(outbox: ServerOutbox, *arguments: Any) -> str:
+    async def finish_late(outbox: ServerOutbox, *arguments: Any) -> Any:
         finishing.append(arguments)
         await stored
         return await finish(outbox, *arguments)

@@ -3,8 +3,8 @@
 -- KEYS: clock.
 -- ARGV: endpoint, boot id, lease_ms, at most how many, max_age_us.
 -- Returns {} when another process has the endpoint or it was deleted, else {when something is due next, in ms
--- ('' = nothing), how many wait, how many were lost by their age, then per event: id, failed attempts, event as
--- msgpack}.
+-- ('' = nothing), how many wait, how many were lost by their age, then per event: id, failed attempts, since when
+-- it waits ('' = it does not any more), event as msgpack}.
 -- uses: webhook_keys, webhook_end, webhook_outbox
 local endpoint, boot, lease_ms, limit = unpack(ARGV, 1, 4)
 fill_outboxes(200)
@@ -34,6 +34,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', due, '-inf', str(now_ms), 'LIMIT
   elseif packed then
     answer[#answer + 1] = id
     answer[#answer + 1] = tonumber(redis.call('HGET', webhook_tries_key(endpoint), id) or '0')
+    answer[#answer + 1] = since or ''
     answer[#answer + 1] = packed
   else
     end_event(endpoint, id)

@@ -1,15 +1,17 @@
 -- What became of an attempt.
 -- KEYS: clock.
--- ARGV: endpoint, event, 'done', 'again' or 'lost', when it is due again (ms), how long no other attempt is made
--- (ms, '0' = does not matter), then for the log: type, status ('' = none), error ('' = none), how many ms it took.
--- Returns the same word, or 'superseded' where a later state is all that is tried again. Of an endpoint that was
--- deleted meanwhile nothing is kept.
+-- ARGV: endpoint, event, since when it waited when it was taken, 'done', 'again' or 'lost', when it is due again
+-- (ms), how long no other attempt is made (ms, '0' = does not matter), then for the log: type, status ('' = none),
+-- error ('' = none), how many ms it took.
+-- Returns {how it ended, 1 if it is due again because a replay has asked for it meanwhile}. It ended as ARGV says,
+-- or 'superseded' where a later state is all that is tried again. Of an endpoint that was deleted meanwhile
+-- nothing is kept.
 -- uses: webhook_keys, webhook_end
-local endpoint, id, outcome, due_ms, pause_ms = unpack(ARGV, 1, 5)
-local type, status, failure, took_ms = unpack(ARGV, 6, 9)
+local endpoint, id, since, outcome, due_ms, pause_ms = unpack(ARGV, 1, 6)
+local type, status, failure, took_ms = unpack(ARGV, 7, 10)
 if not is_known_endpoint(endpoint) then
   end_event(endpoint, id)
-  return outcome
+  return { outcome, 0 }
 end
 
 local function has_later_state()
@@ -19,7 +21,9 @@ local function has_later_state()
   return last and last ~= id
 end
 
-if redis.call('ZSCORE', webhook_waiting_key(endpoint), id) then
+local waits_since = redis.call('ZSCORE', webhook_waiting_key(endpoint), id)
+local is_replayed = waits_since and waits_since ~= since
+if waits_since and not is_replayed then
   if outcome == 'done' then
     end_event(endpoint, id)
     redis.call('ZREM', webhook_failed_key(endpoint), id)
@@ -37,9 +41,9 @@ if pause_ms ~= '0' then
   local until_ms = str(math.floor(now / 1000) + tonumber(pause_ms))
   redis.call('SET', webhook_pause_key(endpoint), until_ms, 'PX', pause_ms)
 end
-local next_ms = outcome == 'again' and due_ms or ''
+local next_ms = outcome == 'again' and not is_replayed and due_ms or ''
 local at_ms = str(math.floor(now / 1000))
 local attempt = cmsgpack.pack({ id, type, at_ms, status, failure, took_ms, next_ms })
 local at = str(next_offset()) .. '-0'
 redis.call('XADD', webhook_attempts_key(endpoint), 'MAXLEN', '~', 10000, at, 'a', attempt)
-return outcome
+return { outcome, is_replayed and 1 or 0 }
