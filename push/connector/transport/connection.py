@@ -35,6 +35,9 @@ from push.wire.signals import DisconnectCode
 MAX_WAITING_BYTES = 64 * 1024
 SLICE_BYTES = 1024  # worked off at once; of a longer frame, what is there of it
 LINGER_SECONDS = 2.0
+# What was on its way when a connection ended, and the answer to a Close frame: read at once, so
+# that its end is seen at once.
+LAST_PIECES = 4
 
 
 class AcknowledgementsOwner(Port):
@@ -106,6 +109,7 @@ class DeviceConnection(Protocol):
     source: tuple[str, int] | None = None  # address and port, when a load balancer told them
     _peer_ip: str | None = None
     _produces = False
+    _pieces_after_end = 0
     _secured = False  # TLS: the handshake is complete
 
     def __init__(self, gateway: ConnectionOwner, carrier: str, protocol: ServerSession) -> None:
@@ -160,7 +164,9 @@ class DeviceConnection(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         if self.phase is not _OPEN:
-            self.gateway.reads.put_off(self)
+            self._pieces_after_end += 1
+            if self._pieces_after_end > LAST_PIECES or len(data) > SLICE_BYTES:
+                self.gateway.reads.put_off(self)
         elif (
             self.device is None
             or len(data) > SLICE_BYTES

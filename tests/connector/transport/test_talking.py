@@ -126,6 +126,21 @@ async def test_what_is_said_after_the_end_is_put_off(
 
 
 @pytest_twisted.ensureDeferred
+async def test_what_was_on_its_way_at_the_end_is_read_at_once(
+    node: Any, wait_until: WaitUntil, put_off: Callable[[Any], list[Any]]
+) -> None:
+    """As the answer to a Close frame: else what has ended would take its place for a while."""
+    node.listen(web=False)
+    found = put_off(node)
+    with closing(dial(node)) as client:
+        client.send(b"\x00" * 20)  # is no frame
+        await wait_until(lambda: node.gateway.counters.bad_frames)
+        client.send(b"x")
+    await wait_until(lambda: not node.gateway.connections)
+    assert not found
+
+
+@pytest_twisted.ensureDeferred
 async def test_the_client_of_a_stream_that_talks_is_over_its_rates(
     make_node: Any, redis_url: str, wait_until: WaitUntil
 ) -> None:
