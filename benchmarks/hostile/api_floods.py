@@ -10,7 +10,7 @@ import ssl
 import time
 from collections.abc import Iterator
 
-from benchmarks.hostile.attacker import Attacker, flood, repeated
+from benchmarks.hostile.attacker import Attacker, flood
 from benchmarks.hostile.connection_floods import hold, renegotiate, update_keys
 from benchmarks.hostile.connections import Connection, Gone
 from benchmarks.hostile.http_floods import (
@@ -21,9 +21,13 @@ from benchmarks.hostile.http_floods import (
     pipelined,
     with_headers,
 )
-from benchmarks.hostile.web_floods import BODY_BYTES, http_request, stream_request
-
-UNREAD_BYTES = 4096  # of a receive buffer
+from benchmarks.hostile.web_floods import (
+    BODY_BYTES,
+    UNREAD_BYTES,
+    ask_and_read_nothing,
+    http_request,
+    stream_request,
+)
 
 
 def until_answered(connection: Connection, attacker: Attacker, data: bytes) -> None:
@@ -232,11 +236,7 @@ def https_pipelining(attacker: Attacker) -> None:
 
 @flood("https-unread", "documents over TLS that nobody reads", "https")
 def https_unread(attacker: Attacker) -> None:
-    connection = attacker.dial("https", receive_buffer_bytes=UNREAD_BYTES)
-    connection.reads = False
-    data = repeated(http_request("GET", "/openapi.json"))
-    while True:
-        connection.send(data)
+    ask_and_read_nothing(attacker, "https")
 
 
 @flood("https-bodies", "1 MiB bodies over TLS, with the key of an app", "https")

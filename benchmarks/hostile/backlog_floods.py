@@ -10,7 +10,7 @@ from itertools import count
 from benchmarks.hostile.attacker import Attacker, flood, repeated
 from benchmarks.hostile.connection_floods import HELD
 from benchmarks.hostile.connections import VICTIM, Connection
-from benchmarks.hostile.request_floods import asked, body_of, peer_of
+from benchmarks.hostile.request_floods import asked, body_of, move_positions, peer_of
 from push.wire.frames import encode_frame
 from push.wire.signals import RequestName, Signal
 
@@ -157,11 +157,7 @@ def victim_typing(attacker: Attacker) -> None:
 
 @flood("victim-positions", "MRN in a conversation with the user whose device is measured")
 def victim_positions(attacker: Attacker) -> None:
-    connection = attacker.session()
-    asked(connection, RequestName.MS, body_of(to={"user": VICTIM}, data=1))
-    for number in count():
-        body = body_of(conversation=f"user:{VICTIM}", read=number % 2)
-        connection.ask(RequestName.MRN, body)
+    move_positions(attacker, VICTIM)
 
 
 @flood("members-flap", "the user whose device is measured is added to a group, and removed from it")

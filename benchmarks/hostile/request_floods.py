@@ -81,11 +81,15 @@ def large_histories_unread(attacker: Attacker) -> None:
 
 @flood("positions", "MRN again and again, of which the peer is told")
 def positions(attacker: Attacker) -> None:
+    move_positions(attacker, peer_of(attacker))
+
+
+def move_positions(attacker: Attacker, user: str) -> None:
+    """Back and forth, in the conversation with `user`."""
     connection = attacker.session()
-    peer = peer_of(attacker)
-    asked(connection, RequestName.MS, body_of(to={"user": peer}, data=1))
+    asked(connection, RequestName.MS, body_of(to={"user": user}, data=1))
     for number in count():
-        body = body_of(conversation=f"user:{peer}", read=number % 2)
+        body = body_of(conversation=f"user:{user}", read=number % 2)
         connection.ask(RequestName.MRN, body)
 
 

@@ -8,6 +8,7 @@ import time
 from benchmarks.hostile.attacker import Attacker, flood, repeated
 from benchmarks.hostile.connections import CONTINUATION, PING, TEXT, ws_frame
 
+UNREAD_BYTES = 4096  # of a receive buffer
 BODY_BYTES = 1 << 20
 
 
@@ -76,7 +77,11 @@ def pipelining(attacker: Attacker) -> None:
 
 @flood("http-unread", "pipelined GET requests whose answers nobody reads", "http")
 def http_unread(attacker: Attacker) -> None:
-    connection = attacker.dial("http", receive_buffer_bytes=4096)
+    ask_and_read_nothing(attacker, "http")
+
+
+def ask_and_read_nothing(attacker: Attacker, carrier: str) -> None:
+    connection = attacker.dial(carrier, receive_buffer_bytes=UNREAD_BYTES)
     connection.reads = False
     data = repeated(http_request("GET", "/openapi.json"))
     while True:

@@ -103,7 +103,7 @@ OUR_NAMES = re.compile(r"`(?:\w+\.)*([A-Z][a-z]\w*|_[a-z]+_\w+)(?:\.\w+)*(?:\([^
 
 
 def test_what_comments_name_is_in_the_code() -> None:
-    """A class that was renamed would be looked for in vain."""
+    """Nobody finds a class under its former name."""
     sources = {path: path.read_text("utf-8") for path in sorted(PACKAGE.rglob("*.py"))}
     words = {word for source in sources.values() for word in words_of(source)}
     named = [

@@ -140,7 +140,7 @@ async def test_long_data_comes_whole_and_in_pieces_that_are_bounded(
 async def test_the_end_is_seen_that_has_come_together_with_data(
     size: int, pairs: Pairs, wait_until: WaitUntil
 ) -> None:
-    """The `epoll` tells of both at once, and does not tell again."""
+    """The `epoll` reports both at once, and only once."""
     [(here, there)] = await pairs.open(1)
     here.transport.pauseProducing()
     peer = socket.socket(fileno=os.dup(there.transport.fileno()))
