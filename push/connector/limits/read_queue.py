@@ -33,6 +33,7 @@ from push.connector.limits.counts import (
 from push.connector.limits.large_requests import LargeRequests
 from push.connector.limits.line import Line
 from push.connector.limits.newcomers import LONG_RESTS, SECONDS_PER_TURN, Newcomers
+from push.connector.limits.request_places import RequestPlaces
 from push.connector.limits.session_rates import Rates, SessionRates
 from push.runtime.ports import Clock
 from push.runtime.timers import Debounced
@@ -126,6 +127,7 @@ class ReadQueue:
         self._busy = self._line(rests=LONG_RESTS)
         self._newcomers = Newcomers(reactor, self._take_turn, self._failed)
         self.large_requests = LargeRequests(reactor)
+        self.request_places = RequestPlaces(reactor)
         self._requests = Line(
             reactor,
             _begin,
@@ -157,6 +159,7 @@ class ReadQueue:
             line.stop()
         for turn in self._requests.stop():
             turn.callback(None)
+        self.request_places.stop()
         self._calm.cancel()
         self._look.cancel()
         self._resume_put_off.cancel()
