@@ -17,7 +17,9 @@ PER_SECOND = 15  # requests of a session
 TOPIC = "flood"
 
 
-def crowd_of(attacker: Attacker, *carriers: str, own_users: bool = False, **options: object) -> Crowd:
+def crowd_of(
+    attacker: Attacker, *carriers: str, own_users: bool = False, **options: object
+) -> Crowd:
     """`own_users`: each device is of a user of its own; else all are the attacker's user's."""
     if not attacker.crowd:
         name = f"attacker{attacker.number}"

@@ -1,5 +1,4 @@
-"""Places for the requests that are carried out: what everybody else asks of Redis waits behind
-those, however many sessions there are, and however little each of them asks."""
+"""Places for what is done at a time: the rest waits, however many there are of it."""
 
 from __future__ import annotations
 
@@ -12,17 +11,17 @@ from twisted.internet.defer import Deferred
 from push.runtime.ports import Clock
 from push.runtime.timers import Debounced
 
-REQUESTS_AT_A_TIME = 16
-# After that one that is still carried out holds up nobody any more: its Redis server may be away,
+# After that what is still done holds up nobody any more: the server that it waits for may be away,
 # and others are not.
 HOLD_SECONDS = 0.1
 
 
-class RequestPlaces:
-    """Of all sessions of a connector; those that wait get a place in order."""
+class Places:
+    """`at_a_time` of them; those that wait get one in order."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, at_a_time: int) -> None:
         self._clock = clock
+        self._at_a_time = at_a_time
         self._begun: dict[object, float] = {}  # since when each place is taken, in order
         self._waiting: deque[Deferred[object]] = deque()
         self._giving = False
@@ -33,7 +32,7 @@ class RequestPlaces:
 
     @asynccontextmanager
     async def place(self) -> AsyncIterator[None]:
-        """Inside it a request is carried out."""
+        """Inside it one is taken."""
         if self._has_free and not self._waiting:
             place = self._take()
         else:
@@ -49,7 +48,7 @@ class RequestPlaces:
 
     @property
     def _has_free(self) -> bool:
-        return len(self._begun) < REQUESTS_AT_A_TIME
+        return len(self._begun) < self._at_a_time
 
     def _take(self) -> object:
         place = object()
