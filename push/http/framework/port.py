@@ -227,7 +227,7 @@ class HttpPort(BoundedPort):
     def accepts_now(self) -> int:
         return ACCEPTS_AT_ONCE
 
-    def doRead(self) -> None:
+    def accept_some(self) -> None:
         if not self._accepting.work(self._lane, self._accept):
             self._is_waiting = True
             self.stopReading()
@@ -241,7 +241,7 @@ class HttpPort(BoundedPort):
                 return
             self._is_waiting = False
             self.startReading()
-        super().doRead()
+        super().accept_some()
 
 
 class RequestSender:
