@@ -87,6 +87,10 @@ test("why did it not arrive?", async (t) => {
   await button(page, "Find out").click();
   await page.locator(".answers li").nth(1).waitFor();
   await isAt(page, `#/messages/${N.offline}?user=anna`);
+  await page.getByLabel("User", { exact: true }).fill("team=red");
+  await button(page, "Find out").click();
+  await shows(page, ".empty", "team=red has no device");
+  await isAt(page, `#/messages/${N.offline}?user=team=red`);
 });
 
 test("a ban ends a session, is listed and lifted; the dialog names its target and can be left", async (t) => {
