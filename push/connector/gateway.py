@@ -177,6 +177,7 @@ class Gateway:
             self._listening.cancel()
         await self._jobs.finished()
         self._catch_up.stop()
+        self.subscriptions.stop()
         self.currency.stop()
         await self.session_events.store_all()
 
