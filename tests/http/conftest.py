@@ -38,7 +38,8 @@ from push.http.framework.route import App
 from push.http.framework.site import LimitedSite
 from push.http.routes.apps import make_api, make_sub
 from push.http.server import make_site
-from push.pushing.service import Push, PushContent
+from push.pushing.content import PushContent
+from push.pushing.service import Push
 from push.pushing.targets import Target
 from push.streams.ledger import DeliveryCounts, DeviceLine
 from push.wire.addresses import Networks
