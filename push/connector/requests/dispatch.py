@@ -143,16 +143,25 @@ class RequestDispatcher:
                 if turn is not None:
                     await self._until(turn, device)
                     continue  # it may have ended meanwhile
-                if len(device.requests[0].body) < LARGE_REQUEST_BYTES:
-                    await self._carry_out_next(device)
-                else:
-                    async with self._port.reads.large_requests.turn():
-                        await self._carry_out_next(device)
+                await self._carry_out_in_its_place(device, len(device.requests[0].body))
         finally:
             device.requests = None
             self._count(device, -device.request_bytes)
             self._tell_settled(device)
             del self._running[device]
+
+    async def _carry_out_in_its_place(self, device: DeviceSession, size_bytes: int) -> None:
+        """Among those of other sessions."""
+        is_large = size_bytes >= LARGE_REQUEST_BYTES
+        reads = self._port.reads
+        self._in_line.add(device)
+        self._tell_settled(device)
+        try:
+            async with reads.large_requests.turn() if is_large else reads.request_places.place():
+                self._in_line.remove(device)
+                await self._carry_out_next(device)
+        finally:
+            self._in_line.discard(device)
 
     async def _carry_out_next(self, device: DeviceSession) -> None:
         if device.is_over or not device.requests:
