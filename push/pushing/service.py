@@ -139,7 +139,7 @@ class PushService:
         self, pushes: Sequence[Push], *, has_waited: bool = False
     ) -> list[PushResult | Exception]:
         """What became of each. Their keys are in use until all of it is known."""
-        if sum(max(len(push.target.names), 1) for push in pushes) <= FEW_STREAMS:
+        if sum([len(push.target.names) or 1 for push in pushes]) <= FEW_STREAMS:
             self._in_line = LARGE_PUSHES_IN_LINE
         elif self._in_line and not has_waited:
             self._in_line -= 1
