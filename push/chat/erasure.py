@@ -28,7 +28,7 @@ from push.redis.scripts import Script, load_script
 from push.redis.work_queue import WorkQueue
 from push.runtime.ports import Clock
 from push.runtime.tasks import gather
-from push.wire.api.connections import Kicked
+from push.wire.api.connections import KickResult
 from push.wire.errors import RequestError
 from push.wire.idents import GROUP_PREFIX, USER_PREFIX, user_stream
 
@@ -111,7 +111,7 @@ class Erasure:
     async def _end_sessions(self, user: str) -> list[str]:
         return (await self._kick(user)).silent
 
-    async def _kick(self, user: str) -> Kicked:
+    async def _kick(self, user: str) -> KickResult:
         """Sessions without a device, of which there is no record, end. Their clients do not
         reconnect."""
         return await self._clients.kick(Filter(user=user, without_token=True))

@@ -31,7 +31,7 @@ from push.connector.requests.dispatch import RequestDispatcher
 from push.connector.requests.handshake import Handshake
 from push.connector.requests.topics import TopicRequests
 from push.connector.sessions.currency import Currency
-from push.connector.sessions.device_session import Connection, DeviceSession, Phase
+from push.connector.sessions.device_session import DeviceSession, Phase, SessionConnection
 from push.connector.sessions.drain import Drain
 from push.connector.sessions.remote_commands import RemoteCommands
 from push.connector.sessions.services import GatewayServices, GatewaySettings
@@ -297,7 +297,7 @@ class Gateway:
 
     def disconnect(
         self,
-        connection: Connection,
+        connection: SessionConnection,
         code: DisconnectCode,
         reason: str,
         after_seconds: int | None = None,
@@ -315,7 +315,7 @@ class Gateway:
         if code is DisconnectCode.KICKED and connection.device is not None:
             self._store_end(connection.device)  # the peer may take its time to close
 
-    def _over_rate(self, connection: Connection, limit: str) -> None:
+    def _over_rate(self, connection: SessionConnection, limit: str) -> None:
         reason = f"more than {limit} allows, for {OVER_RATE_SECONDS:.0f} s"
         self.disconnect(connection, DisconnectCode.RATE_LIMITED, reason)
 
@@ -323,7 +323,7 @@ class Gateway:
         """End a session permanently: its client does not reconnect by itself."""
         self.disconnect(device.connection, DisconnectCode.KICKED, reason)
 
-    def run(self, connection: Connection, job: Coroutine[Any, Any, None]) -> None:
+    def run(self, connection: SessionConnection, job: Coroutine[Any, Any, None]) -> None:
         def failed(failure: Failure) -> None:
             log.failure(
                 "A request of {ip} failed",
@@ -341,7 +341,7 @@ class Gateway:
 
     # Deadlines
 
-    def watch(self, connection: Connection) -> None:
+    def watch(self, connection: SessionConnection) -> None:
         deadline = connection.protocol.next_deadline()
         if deadline is not None:
             self._wheel.at(connection, deadline)

@@ -29,6 +29,7 @@ from push.runtime.tasks import gather
 from push.session.subscription import Subscription
 from push.wire.errors import RequestError
 from push.wire.idents import STREAM_ALL, device_stream, is_offset
+from push.wire.signals import TAKEN_OVER_REASON
 
 # The streams of the groups of a user, and since which offset they are in each.
 GroupsOf = Callable[[str], Awaitable[dict[str, int]]]
@@ -165,7 +166,7 @@ class FollowRecords:
         server = self._shards[number]
         reply = _taken(await server.retold.run(_take, arguments, arguments))
         if reply is None:
-            raise RequestError("unavailable", "a newer connection has this token", after_seconds=1)
+            raise RequestError("unavailable", TAKEN_OVER_REASON, after_seconds=1)
         now_us, fields, truncated = reply
         server.clock.observe(now_us)
         followed = self.subscriptions_of(fields, number, now_us, rereads=rereads)

@@ -23,7 +23,7 @@ from push.devices.session_query_types import (
     PushAnswer,
     PushToSessions,
 )
-from push.wire.api.connections import Connection, ConnectionPage, Kicked
+from push.wire.api.connections import Connection, ConnectionPage, KickResult
 from push.wire.api.paging import make_cursor, read_cursor
 
 # Two processes' estimates of the server's time differ by less.
@@ -64,7 +64,7 @@ class SessionQueries:
             _silent(asked, filter),
         )
 
-    async def kick(self, filter: Filter) -> Kicked:
+    async def kick(self, filter: Filter) -> KickResult:
         """End the sessions that fit: their clients do not reconnect by themselves.
 
         Connectors that do not confirm it end them before they next do anything for them.
@@ -76,7 +76,7 @@ class SessionQueries:
         silent = _silent(asked, filter)
         if silent:
             await keep_kick(server, msgspec.json.encode(kept))
-        return Kicked(kicked, silent)
+        return KickResult(kicked, silent)
 
     async def push(self, ip: str, id: str, content: bytes, *, acknowledged: bool) -> Reached:
         """Hand a message to the sessions of an address or network."""

@@ -52,6 +52,7 @@ class _Asked(msgspec.Struct, Generic[Item], frozen=True):
     item: Item
     asked_at: float
     answered: Answered
+    weight: int
 
 
 class JoinedCalls(Generic[Item]):
@@ -59,8 +60,7 @@ class JoinedCalls(Generic[Item]):
 
     The script answers with a reply to each item: its own, `{'late'}`, or `{'failed', why}`.
     `durable`: as in `RedisClient.run`. `again` None: nothing is told to a new master, as where the
-    server has no replicas. `max_items`: of one call, where one may take long; as how many an item
-    counts says `weight_of`.
+    server has no replicas. `max_items`: of one call, where one may take long.
     """
 
     def __init__(
@@ -71,7 +71,6 @@ class JoinedCalls(Generic[Item]):
         durable: bool = False,
         again: Again[Item] | None = None,
         max_items: int = MAX_ITEMS,
-        weight_of: Callable[[Item], int] | None = None,
     ) -> None:
         self._server = server
         self._script = script
@@ -79,14 +78,14 @@ class JoinedCalls(Generic[Item]):
         self._durable = durable
         self._again = again if server.is_replicated else None
         self._max_items = max_items
-        self._weight_of = weight_of
         self._asked: list[_Asked[Item]] = []
         self._unanswered = 0  # calls
         self._end_of_turn = Debounced(server.reactor, 0, self._send)
 
-    def ask(self, item: Item, answered: Answered) -> None:
-        """`answered` gets the reply, or `StoreUnavailable`, or an error that is our own fault."""
-        self._asked.append(_Asked(item, self._server.reactor.seconds(), answered))
+    def ask(self, item: Item, answered: Answered, weight: int = 1) -> None:
+        """`answered` gets the reply, or `StoreUnavailable`, or an error that is our own fault.
+        `weight`: as how many items it counts."""
+        self._asked.append(_Asked(item, self._server.reactor.seconds(), answered, weight))
         if not self._unanswered or len(self._asked) >= self._max_items:
             self._end_of_turn.request()
 
@@ -112,15 +111,14 @@ class JoinedCalls(Generic[Item]):
         for each in all_asked:
             each.item.waited_us = int((now - each.asked_at) * MICROSECONDS)
             argument = _encode(each.item)
-            weight = 1 if self._weight_of is None else self._weight_of(each.item)
-            if asked and (weight > left_items or len(argument) > left_bytes):
+            if asked and (each.weight > left_items or len(argument) > left_bytes):
                 yield asked, arguments
                 asked, arguments = [], []
                 left_bytes, left_items = MAX_BYTES, self._max_items
             asked.append(each)
             arguments.append(argument)
             left_bytes -= len(argument)
-            left_items -= weight
+            left_items -= each.weight
         if asked:
             yield asked, arguments
 

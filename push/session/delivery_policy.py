@@ -52,7 +52,8 @@ class DeliveryPolicy:
     def live(
         self, session: ServerSession, subscription: Subscription, batch: Batch, now: float
     ) -> bytes:
-        """The bytes of `batch` for a session, from the channel. Clears `follow.live` if it must."""
+        """The bytes of `batch` for a session, from the channel. Clears `subscription.live`
+        when the session is to read on from the log."""
         window = session.window
         if window is None or session.state is not _OPEN:
             return b""

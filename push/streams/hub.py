@@ -143,11 +143,8 @@ class Hub:
 
     def receive(self, channel: Channel, payload: bytes) -> None:
         """A message of the live channel."""
-        message_id = 0
-        if len(channel.followers) > 1:
-            message_id = self._next_number
-            following = message_id + 1
-            self._next_number = FIRST_SHARED_ID if following > LAST_SHARED_ID else following
+        message_id = self._next_number
+        self._next_number = FIRST_SHARED_ID if message_id == LAST_SHARED_ID else message_id + 1
         announced = from_channel(channel.stream, payload, message_id)
         entry, removes = announced.entry, announced.removes
         if removes > 0:

@@ -46,7 +46,8 @@ from push.daemons.security.serving import ServingTls
 from push.daemons.upkeep import upkeep_of
 from push.devices.expiry import DeviceExpiry
 from push.devices.sessions import Sessions
-from push.pushing.service import Push, PushContent
+from push.pushing.content import PushContent
+from push.pushing.service import Push
 from push.pushing.targets import Target
 from push.redis.client import RedisClient
 from push.redis.connection.url import parse_redis_url

@@ -18,7 +18,8 @@ from push.access.jwt import JwtVerifier
 from push.daemons.domain import DomainLimits
 from push.devices.session_ending import EndedSession
 from push.devices.sessions import Sessions
-from push.pushing.service import Push, PushContent
+from push.pushing.content import PushContent
+from push.pushing.service import Push
 from push.pushing.targets import Target
 from push.redis.client import RedisClient
 from push.redis.connection.errors import StoreUnavailable

@@ -14,7 +14,8 @@ import msgspec
 from push.devices.outbox import OutboxRelay
 from push.devices.session_ending import EndedSession
 from push.devices.session_opening import Opened
-from push.pushing.service import Push, PushContent
+from push.pushing.content import PushContent
+from push.pushing.service import Push
 from push.pushing.targets import Target
 from push.redis.client import RedisClient
 from push.redis.connection.url import parse_store_url

@@ -55,12 +55,19 @@ class _Life(Enum):
 
 
 class ReconcilingRegistry(Registry):
-    """The common part. A subclass gives `_open`, `_close`, `_away`, `_exchange` and `_remove`."""
+    """The common part. A subclass gives `_open`, `_close`, `_away`, `_exchange` and `_remove`.
 
-    def __init__(self, reactor: Clock, random: Random, timing: Timing) -> None:
+    `return_seconds`: within this time after the store was away, or has lost its data, every
+    process that lives has registered again.
+    """
+
+    def __init__(
+        self, reactor: Clock, random: Random, timing: Timing, *, return_seconds: float
+    ) -> None:
         self._reactor = reactor
         self._random = random
         self._timing = timing
+        self._return_seconds = return_seconds
         self._view = View(reactor.seconds, self._notify_change, window_seconds=timing.lease)
         self._own = OwnEntries(PATIENCE_LEASES * timing.lease)
         self._callbacks: list[Callable[[], None]] = []
@@ -179,14 +186,13 @@ class ReconcilingRegistry(Registry):
             self._soon.request_within(delay)
 
     def _doubt(self) -> None:
-        """The store was unreachable or lost its data: a process whose entry is missing during the
-        next lease may return. A verification that was due must wait its seconds again."""
+        """The store was unreachable or lost its data: a process whose entry is missing may return.
+        Until all have had the time for that, no reading verifies that one is gone."""
         if not self._loaded:
             return
-        now = self._reactor.seconds()
-        self._doubt_until = now + self._timing.lease
+        self._doubt_until = self._reactor.seconds() + self._return_seconds
         if self._verify_at is not None:
-            self._verify_at = now + self._timing.verify
+            self._verify_at = self._doubt_until + self._timing.verify
 
     # --- The exchange ------------------------------------------------------------------------
 
@@ -239,7 +245,7 @@ class ReconcilingRegistry(Registry):
             self._doubt()
             self._era = reading.era
         doubtful = self._reactor.seconds() < self._doubt_until
-        self._view.read(reading.entries, verifying=fresh, doubtful=doubtful)
+        self._view.read(reading.entries, verifying=fresh and not doubtful, doubtful=doubtful)
         self._plan_verifying(fresh)
         if self._own.settle(sent, reading.rivals, self._reactor.seconds()):
             self._wake(self._timing.update)
@@ -255,7 +261,8 @@ class ReconcilingRegistry(Registry):
         if not self._view.unsure:
             self._verify_at = None
         elif verified or self._verify_at is None:
-            self._verify_at = self._reactor.seconds() + self._timing.verify
+            earliest = max(self._reactor.seconds(), self._doubt_until)
+            self._verify_at = earliest + self._timing.verify
 
     # --- Withdrawing and waiting -------------------------------------------------------------
 

@@ -91,7 +91,9 @@ class RedisLease(ReconcilingRegistry):
         *,
         alone: bool = False,
     ) -> None:
-        super().__init__(reactor, random, timing or Timing())
+        timing = timing or Timing()
+        # What lives renews its entry several times within a lease.
+        super().__init__(reactor, random, timing, return_seconds=timing.lease)
         self._server = server
         self._alone = alone
         self._keys = [server.key(f"{keyspace.CLUSTER}{name}") for name in ("entries", "state")]

@@ -68,7 +68,7 @@ class _Shares(NamedTuple):
     `alike`: those that get all of it as it is, by codec; `own`: those that get something else.
     """
 
-    alike: dict[Codec, list[DeviceSession]]
+    alike: dict[Codec, tuple[bytes, list[DeviceSession]]]
     own: list[tuple[DeviceSession, bytes]]
     behind: list[DeviceSession]
 
@@ -106,7 +106,7 @@ class FanOut:
 
     def batch(self, channel: Channel, batch: Batch) -> None:
         """Hand a batch of `channel` to all its followers."""
-        if any(entry.exclude_user for entry in batch.entries):
+        if batch.excludes:
             self._leave_out(channel, batch)
             return
         current = self._rounds.get(channel)
@@ -219,8 +219,8 @@ class FanOut:
         if not batch.stored and not batch.online:
             targets = self._write_alike(batch, targets, write)
         shares = self._share_out(batch, targets)
-        for codec, devices in shares.alike.items():
-            write(devices, batch.encoded(codec))
+        for frames, devices in shares.alike.values():
+            write(devices, frames)
         for device, data in shares.own:
             write([device], data)
         if queue:
@@ -242,10 +242,10 @@ class FanOut:
         policy = self._delivery_policy
         cursors, live = self._port.sources.cursors, policy.live
         written_before = policy.written
-        stored = bool(batch.stored)
-        ephemeral = [entry for entry in batch.entries if not entry.offset]
+        stored, ephemeral = bool(batch.stored), batch.ephemeral
         codec: Codec | None = None
-        frames, alike = b"", list[DeviceSession]()
+        frames = b""
+        alike: list[DeviceSession] = []
         due_slot = self._wheel.slot_of(now + self._redeliver_after_seconds)
         for device, subscription in targets:
             connection = device.connection
@@ -255,11 +255,10 @@ class FanOut:
             cursor, protocol = subscription.cursor, device.protocol
             if protocol.codec is not codec:
                 codec = protocol.codec
-                frames, alike = batch.encoded(codec), shares.alike.setdefault(codec, [])
+                frames, alike = shares.alike.setdefault(codec, (batch.encoded(codec), []))
             data = live(protocol, subscription, batch, now)
-            if ephemeral:
-                for entry in ephemeral:
-                    self._count(device, subscription, entry)
+            for entry in ephemeral:
+                self._count(device, subscription, entry)
             if data is frames:
                 if data:
                     alike.append(device)

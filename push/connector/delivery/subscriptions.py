@@ -31,7 +31,7 @@ from push.session.subscription import Subscription
 from push.session.transitions import State
 from push.wire.errors import RequestError
 from push.wire.idents import GROUP_PREFIX, USER_PREFIX, Snowflake, device_stream, user_stream
-from push.wire.signals import DisconnectCode
+from push.wire.signals import TAKEN_OVER_REASON, DisconnectCode
 
 RETRY_SECONDS = 1.0
 RECORDS_AT_A_TIME = 8  # that are read again: a new group changes those of all its members
@@ -269,8 +269,7 @@ class SessionSubscriptions:
 
     def _taken_over(self, device: DeviceSession) -> None:
         if device.session_id in self._port.sessions:
-            reason = "another connection has this token"
-            self._port.disconnect(device.connection, DisconnectCode.TAKEN_OVER, reason)
+            self._port.disconnect(device.connection, DisconnectCode.TAKEN_OVER, TAKEN_OVER_REASON)
 
     def _identify(self, device: DeviceSession, user: str | None) -> None:
         """The session is this user's from now on. What a JWT allowed another user ends."""

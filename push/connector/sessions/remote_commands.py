@@ -19,7 +19,7 @@ from push.devices.session_query_types import KeptKick
 from push.redis.connection.errors import StoreUnavailable
 from push.runtime.ports import Clock
 from push.wire.errors import RequestError
-from push.wire.signals import DisconnectCode
+from push.wire.signals import TAKEN_OVER_REASON, DisconnectCode
 
 log = Logger()
 
@@ -27,7 +27,7 @@ _decode_kick = msgspec.json.Decoder(KeptKick).decode
 
 EARLY_ORDER_SECONDS = 10.0
 SESSIONS_PER_CALL = 500
-_REASONS = {DisconnectCode.TAKEN_OVER: "a newer connection has this token"}
+_REASONS = {DisconnectCode.TAKEN_OVER: TAKEN_OVER_REASON}
 
 
 class RemoteCommands:

@@ -27,7 +27,8 @@ from push.http.demo.bodies import (
 from push.http.demo.launcher import LauncherClient
 from push.http.demo.people import People, Person
 from push.http.demo.room import Room
-from push.pushing.service import Push, PushContent, PushService
+from push.pushing.content import PushContent
+from push.pushing.service import Push, PushService
 from push.pushing.targets import Target
 from push.runtime.ports import Clock
 from push.runtime.tasks import TaskGroup

@@ -8,6 +8,7 @@ tells who it is.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 from twisted.internet import tcp
@@ -16,14 +17,15 @@ from twisted.internet.main import CONNECTION_LOST
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
+from push.http.edge.arrivals import LOOKS_AT_ONCE, Arrival, ArrivalsSocket, Lobby
 from push.http.edge.crowd import Crowd
 from push.http.edge.crumbs import Crumbs
 from push.http.edge.first_look import FirstLook
 from push.http.edge.incoming import IncomingRequest
-from push.runtime.bounded_port import BoundedPort
+from push.runtime.bounded_port import BoundedPort, has_ended
 from push.runtime.ports import Clock
 from push.runtime.turns import Lane, Turns
-from push.wire.addresses import counted_ip, peer_ip
+from push.wire.addresses import Networks, counted_ip, peer_ip
 
 # Read at once from a connection: while it waits for its turn, so much of it is in memory.
 READ_BYTES = 2 * 1024
@@ -33,7 +35,7 @@ READ_BYTES_OF_REFUSED = 16 * 1024  # what is thrown away
 SMALL_READ_BYTES = 512
 SMALL_READS_AT_ONCE = 8
 MAX_BYTES_AT_ONCE = 4 * 1024  # of an answer that does not wait for the next turn
-ACCEPTS_AT_ONCE = 4
+STRANGERS_AT_ONCE = 4
 # Of the time, beside what strangers have: who connects to show a key is not to wait for their work.
 ACCEPTING_SHARE = 0.3
 # Work of strangers that waits: with more of it, and all connections taken, new ones wait to be
@@ -71,6 +73,7 @@ class HasTurns(Protocol):
     turns: Turns
     first_look: FirstLook
     crowd: Crowd
+    trusted_proxies: Networks
 
 
 class HttpTransport(tcp.Server):
@@ -93,6 +96,8 @@ class HttpTransport(tcp.Server):
         self._turns = server.turns
         ip = peer_ip(client[0])
         self.lane = server.turns.lane(counted_ip(ip), is_known=False)
+        if server.owner:
+            self._recognise(server.owner)
 
     def belongs_to(self, lane: Lane) -> None:
         self.lane = lane
@@ -120,7 +125,7 @@ class HttpTransport(tcp.Server):
             return super()._dataReceived(data)
         self._held = data
         if not self._was_looked_at:
-            self._look(data)
+            self._recognise(self.server.first_look.owner(data))
         if len(data) < SMALL_READ_BYTES:
             self.brought_little()
         if not self._turns.work(self.lane, self._read):
@@ -128,9 +133,8 @@ class HttpTransport(tcp.Server):
             self.stopReading()
         return None
 
-    def _look(self, data: bytes) -> None:
+    def _recognise(self, owner: str) -> None:
         self._was_looked_at = True
-        owner = self.server.first_look.owner(data)
         if owner:
             self.belongs_to(self._turns.lane(owner, is_known=True))
 
@@ -209,11 +213,14 @@ class HttpTransport(tcp.Server):
 
 
 class HttpPort(BoundedPort):
-    """Accepts connections when it is their turn. Its factory is a site, or TLS around one."""
+    """Lets in those that have come: who is known at once, strangers when it is their turn. Its
+    factory is a site, or TLS around one."""
 
     # Twisted has its own class there, and says that another may take its place.
     transport = HttpTransport  # type: ignore[assignment]  # of this port
-    _is_waiting = False
+    socket: ArrivalsSocket
+    owner = ""  # of the connection that is let in, as far as was seen
+    _strangers_come = False  # when it is their turn
 
     def __init__(self, port: Any, factory: Any, *more: Any) -> None:
         super().__init__(port, factory, *more)
@@ -223,25 +230,82 @@ class HttpPort(BoundedPort):
         self._accepting = Turns(site.clock, ACCEPTING_SHARE)
         self._lane = self._accepting.lane(_ACCEPTING, is_known=False)
         self.crumbs = Crumbs(self.reactor)
+        self._lobby = Lobby(self._crowd.max_connections, site.trusted_proxies)
+        self._known_waiting = 0
+
+    def createInternetSocket(self) -> ArrivalsSocket:
+        listening = ArrivalsSocket(fileno=super().createInternetSocket().detach())
+        listening.setblocking(False)
+        return listening
 
     def accepts_now(self) -> int:
-        return ACCEPTS_AT_ONCE
+        return 1
 
-    def doRead(self) -> None:
-        if not self._accepting.work(self._lane, self._accept):
-            self._is_waiting = True
-            self.stopReading()
+    def accept_some(self) -> None:
+        self._look_again()
+        try:
+            self._look_at_some()
+        except BlockingIOError:
+            pass  # those were all
+        except OSError:
+            super().accept_some()  # which says what is wrong
+        self._let_strangers_in()
 
-    def _accept(self) -> None:
-        if self._is_waiting:
-            if not self.connected or self.disconnecting:
-                return
-            if self._crowd.is_full and self.turns.strangers_waiting > MAX_WAITING:
-                self._accepting.work(self._lane, self._accept, at_once=False)
-                return
-            self._is_waiting = False
+    def _look_again(self) -> None:
+        for arrival in self._lobby.recognised(self.first_look.owner):
+            self._receive(arrival)
+
+    def _look_at_some(self) -> None:
+        """Raises OSError."""
+        for _ in range(LOOKS_AT_ONCE):
+            if self._lobby.is_full:
+                self.stopReading()
+                break
+            if self._known_waiting >= LOOKS_AT_ONCE:
+                break
+            arrival = self.socket.next_arrival()
+            if arrival is not None:
+                arrival.look(self.first_look.owner)
+                self._receive(arrival)
+
+    def _receive(self, arrival: Arrival) -> None:
+        if arrival.owner:
+            self._known_waiting += 1
+            lane = self.turns.lane(arrival.owner, is_known=True)
+            self.turns.work(lane, partial(self._let_known_in, arrival))
+        else:
+            self._lobby.add(arrival)
+
+    def _let_known_in(self, arrival: Arrival) -> None:
+        self._known_waiting -= 1
+        self._let_in(arrival)
+
+    def _let_strangers_in(self, *, at_once: bool = True) -> None:
+        if self._lobby.size and not self._strangers_come:
+            self._strangers_come = True
+            self._accepting.work(self._lane, self._let_some_in, at_once=at_once)
+
+    def _let_some_in(self) -> None:
+        self._strangers_come = False
+        self._look_again()
+        is_too_much = self._crowd.is_full and self.turns.strangers_waiting > MAX_WAITING
+        for _ in range(0 if is_too_much else min(self._lobby.size, STRANGERS_AT_ONCE)):
+            self._let_in(self._lobby.pop())
+        if self.connected and not self.disconnecting and not self._lobby.is_full:
             self.startReading()
-        super().doRead()
+        self._let_strangers_in(at_once=False)
+
+    def _let_in(self, arrival: Arrival) -> None:
+        if self.disconnecting or not self.connected or has_ended(arrival.socket):
+            arrival.socket.close()
+            return
+        self.owner, self.socket.let_in = arrival.owner, arrival
+        super().accept_some()
+        self.owner = ""
+
+    def connectionLost(self, reason: Failure) -> None:
+        super().connectionLost(reason)
+        self._lobby.close()
 
 
 class RequestSender:

@@ -130,8 +130,8 @@ export const screenshot = (page, name) => page.screenshot({ path: `${SCREENSHOTS
 export const text = async (page, selector) => (await page.locator(selector).first().textContent()).replace(/\s+/g, " ").trim();
 export const shows = (page, selector, wanted) => page.locator(selector, { hasText: wanted }).first().waitFor();
 export const button = (page, name, within = "body") => page.locator(within).getByRole("button", { name });
-/** The address has this end, whatever the driver was told of navigations: it was once told of none. */
-export const isAt = (page, end) => page.waitForFunction((wanted) => location.hash.endsWith(wanted), end);
+/** The address has this end. An id's last character may be one that an address has as an escape: `$`, `=`. */
+export const isAt = (page, end) => page.waitForFunction((wanted) => decodeURIComponent(location.hash).endsWith(wanted), end);
 export const row = (page, wanted) => page.locator("tbody tr", { hasText: wanted }).first();
 
 /** The server's own interface. */
