@@ -11,6 +11,7 @@ from benchmarks.hostile import (
     http_floods,
     mixed_floods,
     request_floods,
+    segment_floods,
     session_floods,
     web_floods,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "http_floods",
     "mixed_floods",
     "request_floods",
+    "segment_floods",
     "session_floods",
     "web_floods",
 ]
