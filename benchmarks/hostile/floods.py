@@ -12,6 +12,7 @@ from benchmarks.hostile import (
     mixed_floods,
     odd_http_floods,
     request_floods,
+    segment_floods,
     session_floods,
     web_floods,
 )
@@ -30,6 +31,7 @@ __all__ = [
     "mixed_floods",
     "odd_http_floods",
     "request_floods",
+    "segment_floods",
     "session_floods",
     "web_floods",
 ]
