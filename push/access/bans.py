@@ -175,9 +175,7 @@ class Bans:
             await self._log.forget_ended(self.now_ms())
             outcome = await self._server.run(_ban, [], arguments, durable=True, decode=int)
         if outcome < 0:
-            raise RequestError(
-                "not_allowed", f"there are {self._at_most} bans, and there may be no more"
-            )
+            raise RequestError("not_allowed", f"there are {self._at_most} bans, which is the limit")
         return await self._announced()
 
     async def lift(self, kind: BanKind, name: str) -> list[str]:

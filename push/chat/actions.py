@@ -96,7 +96,7 @@ class Acting:
             except StoreUnavailable as error:
                 # It has happened; the rest is written down, and done when it can be.
                 log.debug(
-                    "Something for users waits: {reason}",
+                    "Chat effects for users are not done yet; tried again: {reason}",
                     reason=error.reason,
                     event="chat.outbox_postponed",
                 )

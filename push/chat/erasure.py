@@ -196,7 +196,7 @@ class ErasureRunner(PeriodicTask):
                 await self._erasure.go_on(user.decode())
             except (StoreUnavailable, RequestError) as error:
                 log.debug(
-                    "The erasure of a user waits: {error}",
+                    "A user is not erased yet; tried again: {error}",
                     error=str(error),
                     event="chat.erasure_postponed",
                 )

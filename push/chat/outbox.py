@@ -182,7 +182,7 @@ class UserOutboxRelay(PeriodicTask):
     """Does the errands of one server that were left undone."""
 
     def __init__(self, reactor: Clock, server: RedisClient, outbox: UserOutbox) -> None:
-        super().__init__(reactor, server, LOOK_SECONDS, "Errands for users were not done")
+        super().__init__(reactor, server, LOOK_SECONDS, "Chat effects for users were not done")
         self._outbox = outbox
 
     async def turn(self) -> None:
@@ -191,7 +191,7 @@ class UserOutboxRelay(PeriodicTask):
                 await self._outbox.run(self._server, due)
             except StoreUnavailable as error:
                 log.debug(
-                    "Something for users waits: {reason}",
+                    "Chat effects for users are not done yet; tried again: {reason}",
                     reason=error.reason,
                     event="chat.outbox_postponed",
                 )

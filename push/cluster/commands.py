@@ -65,7 +65,7 @@ class ControlChannel:
                 order = read_order(payload)
             except (ValueError, RecursionError):
                 log.warn(
-                    "An order could not be read: {payload!r}",
+                    "A command of another node could not be read: {payload!r}",
                     payload=payload[:200],
                     event="cluster.order_unreadable",
                 )

@@ -361,4 +361,4 @@ class Gateway:
 
 
 def _log_failure(failure: Failure) -> None:
-    log.failure("A job of the gateway failed", failure=failure, event="connector.job_failed")
+    log.failure("A task of the gateway failed", failure=failure, event="connector.job_failed")

@@ -173,4 +173,8 @@ def answer_of(calls: JoinedCalls[Item], item: Item) -> Deferred[Any]:
 
 
 def _log_failure(failure: Failure) -> None:
-    log.failure("answers of Redis were not handed out", failure, event="redis.answers_failed")
+    log.failure(
+        "Answers of Redis could not be given to their callers",
+        failure,
+        event="redis.answers_failed",
+    )

@@ -126,7 +126,11 @@ class RetoldWrites:
                 for number in [number for number in self._kept if number <= last]:
                     self._forget(number)
         except StoreUnavailable as error:
-            log.debug("Told again later: {reason}", reason=error.reason, event="redis.not_retold")
+            log.debug(
+                "Writes are not repeated to the new master yet; tried again: {reason}",
+                reason=error.reason,
+                event="redis.not_retold",
+            )
         if self._kept:
             self._look_soon.request()
 
@@ -147,7 +151,9 @@ class RetoldWrites:
         try:
             await self._server.run(call.script, [], call.arguments)
         except txredisapi.RedisError:
-            log.failure("A write could not be told again", event="redis.retelling_failed")
+            log.failure(
+                "A write could not be repeated to the new master", event="redis.retelling_failed"
+            )
             self._forget(number)
 
 
@@ -156,4 +162,8 @@ def _size(part: Argument) -> int:
 
 
 def _log_failure(failure: Failure) -> None:
-    log.failure("Writes could not be told again", failure=failure, event="redis.retelling_failed")
+    log.failure(
+        "Writes could not be repeated to the new master",
+        failure=failure,
+        event="redis.retelling_failed",
+    )

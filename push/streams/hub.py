@@ -224,7 +224,7 @@ class Hub:
                 except Exception:
                     # The others go on: what is pending of a channel that is left out stays so.
                     log.failure(
-                        "What came for {stream} was not handed on",
+                        "Messages of {stream} were not handed to its sessions",
                         stream=channel.stream,
                         event="streams.hand_over_failed",
                     )

@@ -291,7 +291,9 @@ class EphemeralCounts:
                 await self._server.run(_count_ephemeral, [], [_encode(part)])
             except StoreUnavailable as error:
                 log.debug(
-                    "Counts given up: {reason}", reason=error.reason, event="ledger.postponed"
+                    "Counts of messages that are in no log are lost: {reason}",
+                    reason=error.reason,
+                    event="ledger.postponed",
                 )
 
 

@@ -187,4 +187,8 @@ def _are_reached(wanted: Iterable[WantedPages], pages: Iterable[LogPage]) -> boo
 
 
 def _log_failure(failure: Failure) -> None:
-    log.failure("Pages of logs were not handed out", failure, event="streams.reads_failed")
+    log.failure(
+        "Pages of logs could not be given to the sessions that wait",
+        failure,
+        event="streams.reads_failed",
+    )

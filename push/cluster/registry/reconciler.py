@@ -57,7 +57,7 @@ class _Life(Enum):
 class ReconcilingRegistry(Registry):
     """The common part. A subclass gives `_open`, `_close`, `_away`, `_exchange` and `_remove`.
 
-    `return_seconds`: within this time after the store was away, or has lost its data, every
+    `return_seconds`: within this time after the store was unreachable, or has lost its data, every
     process that lives has registered again.
     """
 
@@ -235,7 +235,7 @@ class ReconcilingRegistry(Registry):
             text = str(error) or type(error).__name__
             if self._trouble != text:
                 log.failure(
-                    "The registry cannot be exchanged with", event="registry.exchange_failed"
+                    "The exchange with the registry failed", event="registry.exchange_failed"
                 )
             self._failed(text)
             return
@@ -305,7 +305,7 @@ class ReconcilingRegistry(Registry):
                 event="registry.no_answer_at_stop",
             )
         except Exception:
-            log.failure("The registry did not end well", event="registry.stop_failed")
+            log.failure("The registry could not be stopped cleanly", event="registry.stop_failed")
 
     def _size(self) -> int:
         return sum(len(instances) for instances in self._view.snapshot.values())

@@ -59,7 +59,7 @@ class ZooKeeperRegistry(ReconcilingRegistry):
         options: Mapping[str, Any] | None = None,
     ) -> None:
         timing = timing or Timing()
-        # What lives is back by then: its client was replaced, and made a session.
+        # What lives has registered again by then: its client was replaced, and made a session.
         super().__init__(reactor, random, timing, return_seconds=timing.reconnect + timing.lease)
         self._reactor: Reactor = reactor
         before, _, rest = hosts.rpartition("@")
@@ -173,10 +173,10 @@ class ZooKeeperRegistry(ReconcilingRegistry):
         return f"ZooKeeper at {self._servers} is unreachable: {self._reason}"
 
     def _replace_if_dead(self) -> None:
-        """A client that is away for long might never reconnect: a server that lost its data refuses
-        every client that saw more than it has; one that is just starting may accept a connection
-        and never answer its request for a session, and kazoo waits a whole session time for that;
-        and kazoo's thread ends permanently at some errors."""
+        """A client that is offline for long might never reconnect: a server that lost its data
+        refuses every client that saw more than it has; one that is just starting may accept a
+        connection and never answer its request for a session, and kazoo waits a whole session time
+        for that; and kazoo's thread ends permanently at some errors."""
         if self._reactor.seconds() - self._changed_at < self._timing.reconnect:
             return
         self._written.clear()

@@ -146,7 +146,7 @@ class CatchUp:
         behind: dict[ServerStreams, list[tuple[Channel, Subscription]]] = {}
         for subscription in device.subscriptions.values():
             channel = self._sources.channel(subscription)
-            if channel is None or not subscription.heard or subscription.live:
+            if channel is None or not subscription.subscribed or subscription.live:
                 continue
             if channel.is_clear_after(subscription.position):
                 subscription.position = max(subscription.position, channel.last)
@@ -230,7 +230,7 @@ class CatchUp:
 
 
 def _is_behind(device: DeviceSession) -> bool:
-    return any(each.heard and not each.live for each in device.subscriptions.values())
+    return any(each.subscribed and not each.live for each in device.subscriptions.values())
 
 
 class _JoinedFrames:

@@ -66,7 +66,7 @@ class Redelivery:
                     await self._look_up(device, first)
         except StoreUnavailable as error:
             log.debug(
-                "Redelivery put off: {reason}", reason=error.reason, event="redelivery.postponed"
+                "Redelivery postponed: {reason}", reason=error.reason, event="redelivery.postponed"
             )
 
     async def _look_up(self, device: DeviceSession, first: OutstandingMessage) -> None:

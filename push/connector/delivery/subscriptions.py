@@ -110,7 +110,7 @@ class SessionSubscriptions:
             hub = self._sources.of(subscription).hub
             confirmed = hub.follow(subscription.stream, device, subscription)
             if confirmed.called:
-                subscription.heard = True
+                subscription.subscribed = True
             else:
                 waiting.append(confirmed.addCallback(_mark_heard, subscription))
         return all_of(waiting)
@@ -352,5 +352,5 @@ def _fire(waiters: Iterable[Deferred[None]]) -> None:
 
 
 def _mark_heard(result: None, subscription: Subscription) -> None:
-    subscription.heard = True
+    subscription.subscribed = True
     return result

@@ -1,7 +1,7 @@
 -- A device is done with its own log up to an offset.
 -- uses: log
 
--- Mostly nothing is behind it.
+-- Mostly nothing is after it.
 local function trim_acknowledged(stream, offset)
   local log, after = log_key(stream), str(offset + 1)
   if #redis.call('XRANGE', log, after, '+', 'COUNT', '1') == 0 then return delete_log(stream) end
