@@ -50,7 +50,7 @@ class DeliveryPolicy:
         if self.written != written_before:
             self.written_by_kind[stream.partition(":")[0]] += self.written - written_before
 
-    def live(
+    def deliver_live(
         self, session: ServerSession, subscription: Subscription, batch: Batch, now: float
     ) -> bytes:
         """The bytes of `batch` for a session, from the channel. Clears `subscription.live`
@@ -178,7 +178,7 @@ class DeliveryPolicy:
         self._dropped(session, subscription, entry, outcome)
         return b""
 
-    def again(
+    def redeliver(
         self,
         session: ServerSession,
         delivery: OutstandingMessage,
@@ -201,7 +201,7 @@ class DeliveryPolicy:
         if counts and delivery.attempts >= self._max_deliveries:
             self._dropped(session, delivery.subscription, entry, UNACKNOWLEDGED)
             return b"", window.finish(delivery, now, UNACKNOWLEDGED)
-        window.again(delivery, now, counts=counts)
+        window.redeliver(delivery, now, counts=counts)
         return session.codec.push(entry, delivery.message_id), None
 
 

@@ -112,7 +112,7 @@ class Redelivery:
         if device.is_over or device.connection.blocked:
             return
         now = self._reactor.seconds()
-        data, moved = self._delivery_policy.again(device.protocol, delivery, entry, now, gone)
+        data, moved = self._delivery_policy.redeliver(device.protocol, delivery, entry, now, gone)
         if data:
             self._counters.redelivered += 1
             device.connection.write(data)
