@@ -101,7 +101,9 @@ class Window:
         """A message id of the session's own that no outstanding copy uses; 0 if all are taken."""
         for _ in range(LAST_PRIVATE_ID - FIRST_PRIVATE_ID + 1):
             message_id = self._next_private_id
-            self._next_private_id = FIRST_PRIVATE_ID if message_id == LAST_PRIVATE_ID else message_id + 1
+            self._next_private_id = (
+                FIRST_PRIVATE_ID if message_id == LAST_PRIVATE_ID else message_id + 1
+            )
             if self.is_free(message_id):
                 return message_id
         return 0
@@ -367,7 +369,9 @@ class Window:
         delivery.subscription.front_since = now
         delivery.subscription.front_ahead = self._ahead_of(delivery)
 
-    def failed_attempts(self, subscriptions: Iterable[Subscription], now: float) -> list[FailedAttempts]:
+    def failed_attempts(
+        self, subscriptions: Iterable[Subscription], now: float
+    ) -> list[FailedAttempts]:
         """What is left of each stream, at the end of the session.
 
         Of a stream in which it did not get to what earlier sessions left, that stays as it is.

@@ -190,7 +190,9 @@ def test_a_session_that_is_not_open_gets_nothing(rig: Rig):
     assert rig.log(stored(20, 10)) is None
     assert rig.delivery_policy.written == 0
     fresh = ServerSession(LIMITS, 0.0)
-    assert rig.delivery_policy.deliver_live(fresh, rig.subscription, Batch([unstored()]), 0.0) == b""
+    assert (
+        rig.delivery_policy.deliver_live(fresh, rig.subscription, Batch([unstored()]), 0.0) == b""
+    )
     assert fresh.state is State.OPENING
 
 
@@ -201,7 +203,9 @@ def test_sessions_in_step_get_the_very_same_bytes():
     batch = Batch([*run(11, 3, 10, message_id=1), unstored()])
     first, second = Rig(), Rig()
     data = first.delivery_policy.deliver_live(first.session, first.subscription, batch, 0.0)
-    assert data is second.delivery_policy.deliver_live(second.session, second.subscription, batch, 0.0)
+    assert data is second.delivery_policy.deliver_live(
+        second.session, second.subscription, batch, 0.0
+    )
     assert data is batch.encoded(Rig.codec)
     assert first.delivery_policy.written == 4
     assert [delivery.offset for delivery in first.outstanding()] == [11, 12, 13]
@@ -385,7 +389,10 @@ def test_a_copy_has_the_same_number_and_what_the_log_has_now(rig: Rig):
 def test_what_is_gone_from_the_log_counts_as_done(rig: Rig):
     rig.live(stored(11, 10, 7))
     [delivery] = rig.outstanding()
-    assert rig.delivery_policy.redeliver(rig.session, delivery, None, 30.0) == (b"", rig.subscription)
+    assert rig.delivery_policy.redeliver(rig.session, delivery, None, 30.0) == (
+        b"",
+        rig.subscription,
+    )
     assert (rig.subscription.cursor, rig.window.used, rig.dropped) == (11, 0, [])
 
 

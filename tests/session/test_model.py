@@ -189,7 +189,9 @@ class Machine(RuleBasedStateMachine):
         batch, stream.channel = stream.channel[:count], stream.channel[count:]
         if batch:
             self.take(
-                self.delivery_policy.deliver_live(self.session, stream.subscription, Batch(batch), self.now)
+                self.delivery_policy.deliver_live(
+                    self.session, stream.subscription, Batch(batch), self.now
+                )
             )
 
     @rule(place=STREAMS, limit=st.integers(1, 6))

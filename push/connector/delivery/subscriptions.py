@@ -24,7 +24,7 @@ from push.devices.sessions import Sessions
 from push.redis.connection.errors import StoreUnavailable
 from push.runtime.places import Places
 from push.runtime.ports import Clock
-from push.runtime.tasks import all_of
+from push.runtime.tasks import gather_deferreds
 from push.runtime.timers import sleep
 from push.session.entry import Entry
 from push.session.subscription import Subscription
@@ -113,7 +113,7 @@ class SessionSubscriptions:
                 subscription.subscribed = True
             else:
                 waiting.append(confirmed.addCallback(_mark_heard, subscription))
-        return all_of(waiting)
+        return gather_deferreds(waiting)
 
     def end(self, device: DeviceSession) -> None:
         """Follow nothing any more."""
