@@ -54,9 +54,9 @@ class ChatService:
         self.conversations = Conversations(acting, settings)
         self.presence = PresenceService(acting, contacts, settings, online_of)
 
-    def erasure(self, devices: Devices, clients: SessionQueries) -> Erasure:
+    def erasure(self, devices: Devices, session_queries: SessionQueries) -> Erasure:
         """The part that erases users, with their `devices` and sessions."""
-        return Erasure(self._acting, self._outbox, self.groups, devices, clients)
+        return Erasure(self._acting, self._outbox, self.groups, devices, session_queries)
 
     def upkeep(self, reactor: Clock, server: RedisClient, erasure: Erasure) -> list[PeriodicTask]:
         """The periodic work for `server`."""

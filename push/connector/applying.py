@@ -22,7 +22,7 @@ class Applying:
 
     def __init__(
         self,
-        answerer: SurveyHandler,
+        survey_handler: SurveyHandler,
         sources: ShardedStreams,
         subscriptions: SessionSubscriptions,
         currency: Currency,
@@ -34,7 +34,7 @@ class Applying:
         self._currency = currency
         self._requests = requests
         self._port = port
-        answerer.handle(APPLY, self._apply, even_late=True)
+        survey_handler.handle(APPLY, self._apply, even_late=True)
 
     async def _apply(self, raw: bytes) -> None:
         asked = _decode(raw)

@@ -335,9 +335,11 @@ class Gateway:
 
         self._jobs.run(job, failed)
 
-    def apply_for(self, answerer: SurveyHandler) -> None:
-        """Apply what was written elsewhere, when `answerer` is asked to."""
-        Applying(answerer, self.sources, self.subscriptions, self.currency, self.requests, self)
+    def apply_for(self, survey_handler: SurveyHandler) -> None:
+        """Apply what was written elsewhere, when `survey_handler` is asked to."""
+        Applying(
+            survey_handler, self.sources, self.subscriptions, self.currency, self.requests, self
+        )
 
     # Deadlines
 

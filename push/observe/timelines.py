@@ -78,7 +78,7 @@ class Timelines:
         reactor: Clock,
         shards: Shards,
         survey: Survey,
-        answerer: SurveyHandler,
+        survey_handler: SurveyHandler,
         node: str,
         max_in_all: int,
     ) -> None:
@@ -107,7 +107,7 @@ class Timelines:
         self.second_ms = 0
         self._seconds = Periodic(reactor, 1.0, self._look_at_clock, _log_failure)
         self._settling = Periodic(reactor, COUNTED_SECONDS, self._settle, _log_failure)
-        answerer.handle(QUESTION, self._unstored)
+        survey_handler.handle(QUESTION, self._unstored)
 
     @property
     def given_up(self) -> int:

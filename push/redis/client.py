@@ -74,7 +74,7 @@ class RedisClient:
         self._deployment = deployment
         self._number = number
         self._server_notes: list[str] = []
-        self._confirmations: ReplicaAcks | None = None
+        self._replica_acks: ReplicaAcks | None = None
         self._rechecks = Periodic(reactor, RECHECK_SECONDS, self._recheck, _log_failure)
         self._scripts: dict[str, Script] = {}
         self._restored: list[Callable[[], None]] = []
@@ -150,8 +150,8 @@ class RedisClient:
         self._rechecks.stop()
         self._availability.stop()
         self.retold.stop()
-        if self._confirmations is not None:
-            self._confirmations.stop()
+        if self._replica_acks is not None:
+            self._replica_acks.stop()
         self.subscriptions.stop()
         for connection in self._connections:
             await connection.stop()
@@ -242,7 +242,7 @@ class RedisClient:
                 begin = b"EVALSHA", script.sha, 1 + len(keys), self._clock_key
                 end = floor_us, deadline_us, self._channel_prefix  # see prelude.lua
                 answer = protocol.call(*begin, *keys, *arguments, *end)
-                replicas = self._confirmations if durable else None
+                replicas = self._replica_acks if durable else None
                 confirmed = None if replicas is None else replicas.start_confirming()
                 reply = await answer
             except txredisapi.RedisError as error:
@@ -269,7 +269,7 @@ class RedisClient:
 
     async def is_on_replicas(self) -> bool:
         """Whether replicas have all that the master has answered until now."""
-        acks, same = self._confirmations, self._commands.where == self._durable.where
+        acks, same = self._replica_acks, self._commands.where == self._durable.where
         return acks is not None and same and await acks.start_confirming()
 
     async def _load(self, script: Script) -> None:
@@ -314,7 +314,7 @@ class RedisClient:
         await self._load_all(protocol)
         patience_ms = int(min(CONFIRM_SECONDS, self.timeout_seconds / 2) * 1000)
         key = self.key(keyspace.CONFIRMED)
-        self._confirmations = ReplicaAcks(self.reactor, protocol, key, patience_ms)
+        self._replica_acks = ReplicaAcks(self.reactor, protocol, key, patience_ms)
 
     async def _identify(self, protocol: CommandProtocol) -> None:
         if self._deployment is not None:
