@@ -112,7 +112,7 @@ class Ledger:
                 return msgspec.Raw(kept)
         return None
 
-    async def funnel(self, id: str) -> DeliveryCounts | None:
+    async def counts_of(self, id: str) -> DeliveryCounts | None:
         """The counts of message `id`; None when it is unknown or was longer ago than is kept."""
         return _sum([self._count(id, *part) for part in await self._parts(id)])
 

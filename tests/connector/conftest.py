@@ -403,9 +403,9 @@ class Node:
         return next(iter(self.gateway.sources)).hub
 
     @property
-    def memory(self) -> LogCache:
+    def log_cache(self) -> LogCache:
         """Of the only server."""
-        return next(iter(self.gateway.sources)).memory
+        return next(iter(self.gateway.sources)).log_cache
 
     def start(self) -> None:
         self.shards.start()

@@ -235,7 +235,7 @@ class Worlds(World):
     async def funnels(self) -> dict[str, Any]:
         found = {}
         for id in self.addressed:
-            funnel = await self.pushing._ledger.funnel(id)
+            funnel = await self.pushing._ledger.counts_of(id)
             if funnel is not None:
                 rest = {"offset": 0, "ts": 0, "expires": 0}
                 found[id] = msgspec.structs.replace(funnel, **rest)
