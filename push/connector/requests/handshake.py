@@ -194,7 +194,7 @@ class Handshake:
             return
         device.connected_ms = self._port.now_ms()
         self._port.sessions[device.session_id] = device
-        self._commands.execute_early_order(device)
+        self._commands.execute_early_command(device)
         # Whose device it is is known now, and from now on a ban ends this session as any other.
         await self._check_ban(device)
         if opened.before is not None:
