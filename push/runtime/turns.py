@@ -13,7 +13,7 @@ import heapq
 from collections import deque
 from collections.abc import Callable
 from itertools import count
-from typing import Final
+from typing import Final, TypeVar
 
 from twisted.logger import Logger
 
@@ -31,6 +31,7 @@ MAX_DEBT_SECONDS: Final = 1.0  # for which strangers wait after one long work
 _MAX_IDLE_LANES = 1024
 
 Work = Callable[[], object]
+Outcome = TypeVar("Outcome")
 
 
 class Lane:
@@ -152,11 +153,11 @@ class Turns:
             self._run(lane, work)
         return True
 
-    def charge(self, lane: Lane, work: Work) -> None:
-        """Do `work` now, whatever waits, and let what it takes be the lane's."""
+    def charge(self, lane: Lane, work: Callable[[], Outcome]) -> Outcome:
+        """What `work` returns: it is done now, whatever waits, and what it takes is the lane's."""
         if self._running is not None:
             self._count()
-        self._run(lane, work)
+        return self._run(lane, work)
 
     def _has_time(self, lane: Lane) -> bool:
         if lane.is_known:
@@ -169,11 +170,11 @@ class Turns:
         else:
             self._rest.request(max(self._paid_at - self._clock.seconds(), 0))
 
-    def _run(self, lane: Lane, work: Work) -> None:
+    def _run(self, lane: Lane, work: Callable[[], Outcome]) -> Outcome:
         outer, self._running = self._running, lane
         self._mark = self._clock.seconds()
         try:
-            work()
+            return work()
         finally:
             self._count()
             self._running = outer

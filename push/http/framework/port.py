@@ -108,9 +108,7 @@ class HttpTransport(tcp.Server):
 
     def doRead(self) -> Any:
         """It takes the system longest when a client sends byte by byte."""
-        outcome: list[Any] = []
-        self._turns.charge(self.lane, lambda: outcome.append(super(HttpTransport, self).doRead()))
-        return outcome[0]
+        return self._turns.charge(self.lane, super().doRead)
 
     def read_again(self) -> None:
         self._rests = False
