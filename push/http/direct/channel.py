@@ -46,7 +46,7 @@ class DirectChannel(LimitedChannel):
         if request is None or not site.routing.access.may_be_read(request.route, request):
             super().dataReceived(data)
             return
-        lane = self.caller.of(request)
+        work_owner = self.caller.of(request)
         try:
             site.crowd.hold_body(self, len(request.body))
         except RequestError as refusal:
@@ -55,7 +55,7 @@ class DirectChannel(LimitedChannel):
         self._direct = request
         self._handlingRequest = True
         site.crowd.works(self)
-        site.turns.work(lane, lambda: start(self._answer(request), self._failed))
+        site.turns.work(work_owner, lambda: start(self._answer(request), self._failed))
 
     @property
     def _has_more_to_do(self) -> bool:

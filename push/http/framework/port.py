@@ -24,7 +24,7 @@ from push.http.edge.first_look import FirstLook
 from push.http.edge.incoming import IncomingRequest
 from push.runtime.bounded_port import BoundedPort, has_ended
 from push.runtime.ports import Clock
-from push.runtime.turns import Lane, Turns
+from push.runtime.turns import Turns, WorkOwner
 from push.wire.addresses import Networks, counted_ip, peer_ip
 
 # Read at once from a connection: while it waits for its turn, so much of it is in memory.
@@ -77,11 +77,11 @@ class HasTurns(Protocol):
 
 
 class HttpTransport(tcp.Server):
-    """A connection. `lane` is whose work it is to read it."""
+    """A connection. `work_owner` is whose work it is to read it."""
 
     bufferSize = READ_BYTES
     server: HttpPort
-    lane: Lane
+    work_owner: WorkOwner
     _held = b""  # was received, and waits for its turn
     _is_waiting = False
     _waits_to_write = False
@@ -95,20 +95,20 @@ class HttpTransport(tcp.Server):
         super().__init__(sock, protocol, client, server, *more)
         self._turns = server.turns
         ip = peer_ip(client[0])
-        self.lane = server.turns.lane(counted_ip(ip), is_known=False)
+        self.work_owner = server.turns.work_owner(counted_ip(ip), is_known=False)
         if server.owner:
             self._recognise(server.owner)
 
-    def belongs_to(self, lane: Lane) -> None:
-        self.lane = lane
-        self.bufferSize = READ_BYTES_OF_KNOWN if lane.is_known else READ_BYTES
+    def belongs_to(self, work_owner: WorkOwner) -> None:
+        self.work_owner = work_owner
+        self.bufferSize = READ_BYTES_OF_KNOWN if work_owner.is_known else READ_BYTES
 
     def has_brought_a_request(self) -> None:
         self._small_reads = 0
 
     def doRead(self) -> Any:
         """It takes the system longest when a client sends byte by byte."""
-        return self._turns.charge(self.lane, super().doRead)
+        return self._turns.charge(self.work_owner, super().doRead)
 
     def read_again(self) -> None:
         self._rests = False
@@ -126,7 +126,7 @@ class HttpTransport(tcp.Server):
             self._recognise(self.server.first_look.owner(data))
         if len(data) < SMALL_READ_BYTES:
             self.brought_little()
-        if not self._turns.work(self.lane, self._read):
+        if not self._turns.work(self.work_owner, self._read):
             self._is_waiting = True
             self.stopReading()
         return None
@@ -134,7 +134,7 @@ class HttpTransport(tcp.Server):
     def _recognise(self, owner: str) -> None:
         self._was_looked_at = True
         if owner:
-            self.belongs_to(self._turns.lane(owner, is_known=True))
+            self.belongs_to(self._turns.work_owner(owner, is_known=True))
 
     def brought_little(self) -> None:
         """A read has, or the records of TLS that it brought: too often, and it rests."""
@@ -146,7 +146,9 @@ class HttpTransport(tcp.Server):
 
     def connectionLost(self, reason: Failure) -> None:
         """That takes time as well."""
-        self._turns.charge(self.lane, lambda: super(HttpTransport, self).connectionLost(reason))
+        self._turns.charge(
+            self.work_owner, lambda: super(HttpTransport, self).connectionLost(reason)
+        )
 
     def _read(self) -> None:
         data, self._held = self._held, b""
@@ -170,12 +172,12 @@ class HttpTransport(tcp.Server):
             return None
         outcome: list[Any] = []
         if self._turns.try_work(
-            self.lane, lambda: outcome.append(super(HttpTransport, self).doWrite())
+            self.work_owner, lambda: outcome.append(super(HttpTransport, self).doWrite())
         ):
             return outcome[0]
         self._waits_to_write = True
         self.stopWriting()
-        self._turns.work(self.lane, self._write_late)
+        self._turns.work(self.work_owner, self._write_late)
         return None
 
     def _write(self) -> None:
@@ -226,7 +228,7 @@ class HttpPort(BoundedPort):
         self.turns, self.first_look = site.turns, site.first_look
         self._crowd = site.crowd
         self._accepting = Turns(site.clock, ACCEPTING_SHARE)
-        self._lane = self._accepting.lane(_ACCEPTING, is_known=False)
+        self._work_owner = self._accepting.work_owner(_ACCEPTING, is_known=False)
         self.crumbs = Crumbs(self.reactor)
         self._lobby = Lobby(self._crowd.max_connections, site.trusted_proxies)
         self._known_waiting = 0
@@ -269,8 +271,8 @@ class HttpPort(BoundedPort):
     def _receive(self, arrival: Arrival) -> None:
         if arrival.owner:
             self._known_waiting += 1
-            lane = self.turns.lane(arrival.owner, is_known=True)
-            self.turns.work(lane, partial(self._let_known_in, arrival))
+            work_owner = self.turns.work_owner(arrival.owner, is_known=True)
+            self.turns.work(work_owner, partial(self._let_known_in, arrival))
         else:
             self._lobby.add(arrival)
 
@@ -281,7 +283,7 @@ class HttpPort(BoundedPort):
     def _let_strangers_in(self, *, at_once: bool = True) -> None:
         if self._lobby.size and not self._strangers_come:
             self._strangers_come = True
-            self._accepting.work(self._lane, self._let_some_in, at_once=at_once)
+            self._accepting.work(self._work_owner, self._let_some_in, at_once=at_once)
 
     def _let_some_in(self) -> None:
         self._strangers_come = False
@@ -307,7 +309,8 @@ class HttpPort(BoundedPort):
 
 
 class RequestSender:
-    """Who sends the requests of a connection: `lane` is theirs. `owner_of` tells it by the key."""
+    """Who sends the requests of a connection: `work_owner` is that sender. `owner_of` tells by the
+    key who it is."""
 
     def __init__(self, turns: Turns, transport: Transport, owner_of: OwnerOf) -> None:
         self._turns = turns
@@ -315,7 +318,7 @@ class RequestSender:
         self._owner_of = owner_of
         self.peer = transport.getPeer()  # it makes a new one each time
         ip = peer_ip(getattr(self.peer, "host", None))
-        self.lane = self._strangers = turns.lane(counted_ip(ip), is_known=False)
+        self.work_owner = self._strangers = turns.work_owner(counted_ip(ip), is_known=False)
         self._shown: bytes | None = None  # the header Authorization that came last
         self._has_asked = False
 
@@ -332,7 +335,7 @@ class RequestSender:
         if tcp is not None:
             tcp.bufferSize = max(tcp.bufferSize, READ_BYTES_OF_REFUSED)
 
-    def of(self, request: IncomingRequest) -> Lane:
+    def of(self, request: IncomingRequest) -> WorkOwner:
         """Whose work the request is, and from now on that of reading the connection.
 
         Without a key, the first one is whose it seemed to be at a first look.
@@ -343,9 +346,9 @@ class RequestSender:
         self.recognise(request)
         if tcp is not None:
             if is_first and self._shown is None:
-                return tcp.lane
-            tcp.belongs_to(self.lane)
-        return self.lane
+                return tcp.work_owner
+            tcp.belongs_to(self.work_owner)
+        return self.work_owner
 
     def recognise(self, request: IncomingRequest) -> None:
         """Whose request it is, of which the head is there."""
@@ -353,4 +356,6 @@ class RequestSender:
         if shown != self._shown:
             self._shown = shown
             owner = self._owner_of(request)
-            self.lane = self._turns.lane(owner, is_known=True) if owner else self._strangers
+            self.work_owner = (
+                self._turns.work_owner(owner, is_known=True) if owner else self._strangers
+            )

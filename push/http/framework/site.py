@@ -102,10 +102,10 @@ class LimitedRequest(Request):
         """The request is there as a whole: it is answered when it is its turn."""
         channel = self.channel
         assert isinstance(channel, LimitedChannel)
-        lane = channel.caller.of(self)
+        work_owner = channel.caller.of(self)
         channel.site.crowd.works(channel)
         channel.site.turns.work(
-            lane,
+            work_owner,
             partial(self._answer, channel, command, path, version),
             at_once=not channel.has_served,
         )
@@ -169,7 +169,7 @@ class LimitedChannel(CheapTimeout, HTTPChannel):
 
     @property
     def has_key(self) -> bool:
-        return self.caller.lane.is_known
+        return self.caller.work_owner.is_known
 
     def resetTimeout(self) -> None:
         """Called for everything that comes in; time starts again only at a request's first byte."""
