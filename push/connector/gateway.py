@@ -103,9 +103,7 @@ class Gateway:
 
     def _make_limits(self) -> ConnectorLimits:
         wanted, is_short = self._settings.connector_limits, self._services.is_short_of_memory
-        limits = ConnectorLimits(self.clock, wanted, is_short, self._over_rate)
-        limits.admission.connections = self.connections
-        return limits
+        return ConnectorLimits(self.clock, wanted, is_short, self._over_rate, self.connections)
 
     def _make_requests(self, topics: TopicRequests) -> RequestDispatcher:
         handlers = {**topics.handlers, **ChatRequests(self._services.chat).handlers}
