@@ -18,7 +18,7 @@ from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
 from push.http.edge.arrivals import LOOKS_AT_ONCE, Arrival, ArrivalsSocket, Lobby
-from push.http.edge.crowd import Crowd
+from push.http.edge.connection_limits import Crowd
 from push.http.edge.crumbs import Crumbs
 from push.http.edge.first_look import FirstLook
 from push.http.edge.incoming import IncomingRequest

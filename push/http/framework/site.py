@@ -28,7 +28,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
 from push.http.edge.cheap_timeout import CheapTimeout
-from push.http.edge.crowd import Crowd
+from push.http.edge.connection_limits import Crowd
 from push.http.edge.first_look import FirstLook
 from push.http.framework.bodies import BodyAdmission, ChunkDecoder, admission_of
 from push.http.framework.client_address import client_of
