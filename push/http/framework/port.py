@@ -19,9 +19,9 @@ from twisted.python.failure import Failure
 
 from push.http.edge.arrivals import LOOKS_AT_ONCE, Arrival, ArrivalsSocket, Lobby
 from push.http.edge.connection_limits import Crowd
-from push.http.edge.crumbs import Crumbs
 from push.http.edge.first_look import FirstLook
 from push.http.edge.incoming import IncomingRequest
+from push.http.edge.small_reads import Crumbs
 from push.runtime.bounded_port import BoundedPort, has_ended
 from push.runtime.ports import Clock
 from push.runtime.turns import Turns, WorkOwner

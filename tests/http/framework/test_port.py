@@ -20,7 +20,7 @@ from push.access.api_keys import Keyring
 from push.daemons.config.value_types import ListenAddress
 from push.daemons.process.listening import Listener
 from push.http.edge.arrivals import Lobby
-from push.http.edge.crumbs import REST_SECONDS, Crumbs
+from push.http.edge.small_reads import REST_SECONDS, Crumbs
 from push.http.framework.port import (
     SMALL_READ_BYTES,
     SMALL_READS_AT_ONCE,
