@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 
 from push.http.edge.arrivals import LOOKS_AT_ONCE, Arrival, ArrivalsSocket, Lobby
 from push.http.edge.connection_limits import Crowd
-from push.http.edge.first_look import FirstLook
+from push.http.edge.early_caller import FirstLook
 from push.http.edge.incoming import IncomingRequest
 from push.http.edge.small_reads import Crumbs
 from push.runtime.bounded_port import BoundedPort, has_ended

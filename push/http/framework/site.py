@@ -29,7 +29,7 @@ from twisted.web.server import Request, Site
 
 from push.http.edge.cheap_timeout import CheapTimeout
 from push.http.edge.connection_limits import Crowd
-from push.http.edge.first_look import FirstLook
+from push.http.edge.early_caller import FirstLook
 from push.http.framework.bodies import BodyAdmission, ChunkDecoder, admission_of
 from push.http.framework.client_address import client_of
 from push.http.framework.framing import (

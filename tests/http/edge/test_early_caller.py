@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from twisted.internet.task import Clock
 
-from push.http.edge.first_look import HEALTH, HEALTH_AT_ONCE, HEALTH_PER_SECOND, FirstLook
+from push.http.edge.early_caller import HEALTH, HEALTH_AT_ONCE, HEALTH_PER_SECOND, FirstLook
 
 OWNERS = {"right": "backend"}
 
