@@ -7,7 +7,7 @@ import msgspec
 from push.cluster.survey import SurveyHandler
 from push.connector.delivery.subscriptions import SessionSubscriptions
 from push.connector.requests.dispatch import RequestDispatcher
-from push.connector.sessions.currency import Currency
+from push.connector.sessions.freshness import Currency
 from push.connector.sessions.port import GatewayPort
 from push.connector.sessions.sharded_streams import ShardedStreams
 from push.devices.session_query_types import APPLY, ApplyAsked

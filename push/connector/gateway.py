@@ -30,9 +30,9 @@ from push.connector.requests.chat import ChatRequests
 from push.connector.requests.dispatch import RequestDispatcher
 from push.connector.requests.handshake import Handshake
 from push.connector.requests.topics import TopicRequests
-from push.connector.sessions.currency import Currency
 from push.connector.sessions.device_session import DeviceSession, Phase, SessionConnection
 from push.connector.sessions.drain import Drain
+from push.connector.sessions.freshness import Currency
 from push.connector.sessions.remote_commands import RemoteCommands
 from push.connector.sessions.services import GatewayServices, GatewaySettings
 from push.connector.sessions.session_ends import SessionEnds

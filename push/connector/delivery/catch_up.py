@@ -6,8 +6,8 @@ session that does not read costs a part of a page, not a page.
 
 from __future__ import annotations
 
-from push.connector.sessions.currency import Currency
 from push.connector.sessions.device_session import DeviceSession, Phase
+from push.connector.sessions.freshness import Currency
 from push.connector.sessions.port import GatewayPort
 from push.connector.sessions.sharded_streams import ServerStreams, ShardedStreams
 from push.connector.transport.timing_wheel import TimingWheel

@@ -16,8 +16,8 @@ from twisted.internet.defer import Deferred
 
 from push.access.bans import Bans
 from push.connector.limits.large_requests import LARGE_REQUEST_BYTES
-from push.connector.sessions.currency import Currency
 from push.connector.sessions.device_session import REQUEST_OVERHEAD_BYTES, DeviceSession
+from push.connector.sessions.freshness import Currency
 from push.connector.sessions.port import GatewayPort
 from push.redis.connection.errors import StoreUnavailable, as_request_error
 from push.session.events import PublishRequested

@@ -13,9 +13,9 @@ from push.connector.delivery.subscriptions import SessionSubscriptions
 from push.connector.limits.connector_limits import ConnectorLimits
 from push.connector.limits.counts import MAX_CONNECTIONS
 from push.connector.requests.topics import TopicRequests
-from push.connector.sessions.currency import Currency
 from push.connector.sessions.device_session import DeviceSession, Phase, SessionConnection
 from push.connector.sessions.drain import Drain
+from push.connector.sessions.freshness import Currency
 from push.connector.sessions.port import GatewayPort
 from push.connector.sessions.remote_commands import RemoteCommands
 from push.connector.sessions.services import GatewayServices, GatewaySettings
