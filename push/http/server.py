@@ -12,9 +12,9 @@ from push.access.api_keys import Keyring
 from push.access.rate_limits import RefusalCounts
 from push.access.request_rates import FailedKeys, RequestRates
 from push.http.console import Console
-from push.http.direct.channel import DirectSite
 from push.http.edge.auditing import Auditing
 from push.http.edge.connection_limits import MAX_CONNECTIONS, Crowd
+from push.http.fast_path.channel import DirectSite
 from push.http.framework.middleware import Routing
 from push.http.framework.route import App, Endpoint, routes_of
 from push.http.framework.site import LimitedSite, TakeStream

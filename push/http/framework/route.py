@@ -147,7 +147,7 @@ class Route:
     `Idempotency-Key`. `cors`: web pages of other origins may call it. `cached`: the answer has an
     ETag, and the handler compares it with `If-None-Match`. `traced`: takes the header `traceparent`
     where requests are traced. `direct`: used so much that plain requests to it take the way of
-    `push/http/direct`; it has no parameters in its path, no `cors` and no `admit`. `audited`: uses
+    `push/http/fast_path`; it has no parameters in its path, no `cors` and no `admit`. `audited`: uses
     of it are in the audit trail, if it writes; False where messages are sent. `admit` raises
     `RequestError` for a caller who may not use the route, whatever they ask for.
     """

@@ -11,7 +11,7 @@ import pytest
 
 from push.access.rate_limits import RefusalCounts
 from push.access.request_rates import Quota
-from push.http.direct.plain_request import MAX_BYTES, MAX_HEAD_BYTES, MAX_HEADERS, PlainReader
+from push.http.fast_path.plain_request import MAX_BYTES, MAX_HEAD_BYTES, MAX_HEADERS, PlainReader
 from push.wire.errors import LimitPolicy, RequestError
 from tests.http.conftest import Behind, MakeWeb, Web
 

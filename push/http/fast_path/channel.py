@@ -14,8 +14,8 @@ from twisted.python.failure import Failure
 from twisted.web.http import datetimeToString
 from twisted.web.server import version
 
-from push.http.direct.plain_request import PlainReader, PlainRequest
 from push.http.edge.connection_limits import Crowd
+from push.http.fast_path.plain_request import PlainReader, PlainRequest
 from push.http.framework.access import NO_PATH
 from push.http.framework.middleware import Routing
 from push.http.framework.port import HttpTransport, Producer
