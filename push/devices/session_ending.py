@@ -97,7 +97,7 @@ class SessionEnding:
         found = []
         for number, positions in by_server.items():
             pairs = [part for position in positions for part in held[position]]
-            await self._shards[number].retold.tell_again()  # a new master may not know of all yet
+            await self._shards[number].replayed.replay()  # a new master may not know of all yet
             lost: list[int] = await self._shards[number].run(_check_sessions, [], pairs)
             found += [positions[item - 1] for item in lost]
         return found

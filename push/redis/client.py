@@ -24,7 +24,7 @@ from push.redis.connection.subscriptions import Handler, Subscriptions
 from push.redis.connection.supervised import SupervisedConnection
 from push.redis.connection.url import RedisAddress, SentinelAddress, StoreAddress
 from push.redis.identity import Deployment
-from push.redis.replayed_writes import RetoldWrites
+from push.redis.replayed_writes import ReplayedWrites
 from push.redis.scripts import Script, load
 from push.runtime.ports import Clock, TrustRoot
 from push.runtime.timers import Periodic
@@ -92,7 +92,7 @@ class RedisClient:
         ] = [self._commands, self._subscriber]
         if self._durable is not self._commands:
             self._connections.append(self._durable)
-        self.retold = RetoldWrites(reactor, self, is_replicated=self._sentinels is not None)
+        self.replayed = ReplayedWrites(reactor, self, is_replicated=self._sentinels is not None)
 
     def _make_sentinels(self) -> Sentinels | None:
         if not isinstance(self.address, SentinelAddress):
@@ -149,7 +149,7 @@ class RedisClient:
     async def stop(self) -> None:
         self._rechecks.stop()
         self._availability.stop()
-        self.retold.stop()
+        self.replayed.stop()
         if self._replica_acks is not None:
             self._replica_acks.stop()
         self.subscriptions.stop()

@@ -17,11 +17,11 @@ from twisted.internet.main import CONNECTION_LOST
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
-from push.http.edge.arrivals import LOOKS_AT_ONCE, Arrival, ArrivalsSocket, Lobby
-from push.http.edge.connection_limits import Crowd
-from push.http.edge.early_caller import FirstLook
+from push.http.edge.arrivals import LOOKS_AT_ONCE, Arrival, ArrivalsSocket, WaitingStrangers
+from push.http.edge.connection_limits import ConnectionLimits
+from push.http.edge.early_caller import EarlyCaller
 from push.http.edge.incoming import IncomingRequest
-from push.http.edge.small_reads import Crumbs
+from push.http.edge.small_reads import SmallReads
 from push.runtime.bounded_port import BoundedPort, has_ended
 from push.runtime.ports import Clock
 from push.runtime.turns import Turns, WorkOwner
@@ -31,7 +31,8 @@ from push.wire.addresses import Networks, counted_ip, peer_ip
 READ_BYTES = 2 * 1024
 READ_BYTES_OF_KNOWN = 64 * 1024
 READ_BYTES_OF_REFUSED = 16 * 1024  # what is thrown away
-# Reads that bring less, so many until a request is there; then the connection rests (`crumbs.py`).
+# Reads that bring less, so many until a request is there; then the connection rests
+# (`small_reads.py`).
 SMALL_READ_BYTES = 512
 SMALL_READS_AT_ONCE = 8
 MAX_BYTES_AT_ONCE = 4 * 1024  # of an answer that does not wait for the next turn
@@ -67,12 +68,12 @@ class Transport(Protocol):
 
 
 class HasTurns(Protocol):
-    """A site. `first_look.owner(data)`: who seems to send it, "" for a stranger."""
+    """A site. `early_caller.owner(data)`: who seems to send it, "" for a stranger."""
 
     clock: Clock
     turns: Turns
-    first_look: FirstLook
-    crowd: Crowd
+    early_caller: EarlyCaller
+    connection_limits: ConnectionLimits
     trusted_proxies: Networks
 
 
@@ -123,7 +124,7 @@ class HttpTransport(tcp.Server):
             return super()._dataReceived(data)
         self._held = data
         if not self._was_looked_at:
-            self._recognise(self.server.first_look.owner(data))
+            self._recognise(self.server.early_caller.owner(data))
         if len(data) < SMALL_READ_BYTES:
             self.brought_little()
         if not self._turns.work(self.work_owner, self._read):
@@ -142,7 +143,7 @@ class HttpTransport(tcp.Server):
         if self._small_reads > SMALL_READS_AT_ONCE and not self._rests:
             self._rests = True
             self.stopReading()
-            self.server.crumbs.add(self)
+            self.server.small_reads.add(self)
 
     def connectionLost(self, reason: Failure) -> None:
         """That takes time as well."""
@@ -225,12 +226,14 @@ class HttpPort(BoundedPort):
     def __init__(self, port: Any, factory: Any, *more: Any) -> None:
         super().__init__(port, factory, *more)
         site: HasTurns = getattr(factory, "wrappedFactory", factory)
-        self.turns, self.first_look = site.turns, site.first_look
-        self._crowd = site.crowd
+        self.turns, self.early_caller = site.turns, site.early_caller
+        self._connection_limits = site.connection_limits
         self._accepting = Turns(site.clock, ACCEPTING_SHARE)
         self._work_owner = self._accepting.work_owner(_ACCEPTING, is_known=False)
-        self.crumbs = Crumbs(self.reactor)
-        self._lobby = Lobby(self._crowd.max_connections, site.trusted_proxies)
+        self.small_reads = SmallReads(self.reactor)
+        self._waiting_strangers = WaitingStrangers(
+            self._connection_limits.max_connections, site.trusted_proxies
+        )
         self._known_waiting = 0
 
     def createInternetSocket(self) -> ArrivalsSocket:
@@ -252,20 +255,20 @@ class HttpPort(BoundedPort):
         self._let_strangers_in()
 
     def _look_again(self) -> None:
-        for arrival in self._lobby.recognised(self.first_look.owner):
+        for arrival in self._waiting_strangers.recognised(self.early_caller.owner):
             self._receive(arrival)
 
     def _look_at_some(self) -> None:
         """Raises OSError."""
         for _ in range(LOOKS_AT_ONCE):
-            if self._lobby.is_full:
+            if self._waiting_strangers.is_full:
                 self.stopReading()
                 break
             if self._known_waiting >= LOOKS_AT_ONCE:
                 break
             arrival = self.socket.next_arrival()
             if arrival is not None:
-                arrival.look(self.first_look.owner)
+                arrival.look(self.early_caller.owner)
                 self._receive(arrival)
 
     def _receive(self, arrival: Arrival) -> None:
@@ -274,24 +277,24 @@ class HttpPort(BoundedPort):
             work_owner = self.turns.work_owner(arrival.owner, is_known=True)
             self.turns.work(work_owner, partial(self._let_known_in, arrival))
         else:
-            self._lobby.add(arrival)
+            self._waiting_strangers.add(arrival)
 
     def _let_known_in(self, arrival: Arrival) -> None:
         self._known_waiting -= 1
         self._let_in(arrival)
 
     def _let_strangers_in(self, *, at_once: bool = True) -> None:
-        if self._lobby.size and not self._strangers_come:
+        if self._waiting_strangers.size and not self._strangers_come:
             self._strangers_come = True
             self._accepting.work(self._work_owner, self._let_some_in, at_once=at_once)
 
     def _let_some_in(self) -> None:
         self._strangers_come = False
         self._look_again()
-        is_too_much = self._crowd.is_full and self.turns.strangers_waiting > MAX_WAITING
-        for _ in range(0 if is_too_much else min(self._lobby.size, STRANGERS_AT_ONCE)):
-            self._let_in(self._lobby.pop())
-        if self.connected and not self.disconnecting and not self._lobby.is_full:
+        is_too_much = self._connection_limits.is_full and self.turns.strangers_waiting > MAX_WAITING
+        for _ in range(0 if is_too_much else min(self._waiting_strangers.size, STRANGERS_AT_ONCE)):
+            self._let_in(self._waiting_strangers.pop())
+        if self.connected and not self.disconnecting and not self._waiting_strangers.is_full:
             self.startReading()
         self._let_strangers_in(at_once=False)
 
@@ -305,7 +308,7 @@ class HttpPort(BoundedPort):
 
     def connectionLost(self, reason: Failure) -> None:
         super().connectionLost(reason)
-        self._lobby.close()
+        self._waiting_strangers.close()
 
 
 class RequestSender:
