@@ -240,7 +240,7 @@ class FanOut:
         shares = _Shares({}, [], [])
         now = self._reactor.seconds()
         policy = self._delivery_policy
-        cursors, live = self._port.sources.cursors, policy.live
+        cursors, live = self._port.sources.cursors, policy.deliver_live
         written_before = policy.written
         stored, ephemeral = bool(batch.stored), batch.ephemeral
         codec: Codec | None = None
