@@ -33,7 +33,7 @@ def test_each_path_exists() -> None:
 
 # A file, and the names in it.
 NAMED = re.compile(r"`(push/[\w./]+\.(?:py|lua))`(?: \(((?:`\w+`(?:, )?)+)\))?")
-# How many files and functions a reader of a way meets at most, without those of every call of Redis.
+# How many files and functions a reader of a way meets at most; each call of Redis has more.
 WAYS = {
     "A push, from HTTP to the socket": (27, 39),
     "An acknowledgement, to the stored cursor": (11, 11),
