@@ -311,20 +311,16 @@ class RequestSender:
 
     def __init__(self, turns: Turns, transport: Transport, owner_of: OwnerOf) -> None:
         self._turns = turns
-        self._transport = transport
+        tcp: object = transport
+        if isinstance(tcp, TLSMemoryBIOProtocol):
+            tcp = tcp.transport
+        self._tcp = tcp if isinstance(tcp, HttpTransport) else None
         self._owner_of = owner_of
         self.peer = transport.getPeer()  # it makes a new one each time
         ip = peer_ip(getattr(self.peer, "host", None))
         self.lane = self._strangers = turns.lane(counted_ip(ip), is_known=False)
         self._shown: bytes | None = None  # the header Authorization that came last
         self._has_asked = False
-
-    @property
-    def _tcp(self) -> HttpTransport | None:
-        tcp: object = self._transport
-        if isinstance(tcp, TLSMemoryBIOProtocol):
-            tcp = tcp.transport
-        return tcp if isinstance(tcp, HttpTransport) else None
 
     def is_refused(self) -> None:
         """What still comes is thrown away."""
@@ -344,7 +340,8 @@ class RequestSender:
         if tcp is not None:
             if is_first and self._shown is None:
                 return tcp.lane
-            tcp.belongs_to(self.lane)
+            if tcp.lane is not self.lane:
+                tcp.belongs_to(self.lane)
         return self.lane
 
     def recognise(self, request: IncomingRequest) -> None:
