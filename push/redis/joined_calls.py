@@ -47,7 +47,7 @@ class JoinedItem(Protocol):
 Item = TypeVar("Item", bound=JoinedItem)
 # Called once, with the reply to an item or with what the call ended in. It raises nothing.
 Answered = Callable[[Any], None]
-# What of an item, by its reply, is told to a new master (see `RetoldWrites`); None: nothing.
+# What of an item, by its reply, is told to a new master (see `ReplayedWrites`); None: nothing.
 Again = Callable[[Item, list[Any]], Item | None]
 
 
@@ -132,8 +132,8 @@ class JoinedCalls(Generic[Item]):
             if self._again is None:
                 replies = await server.run(script, [], arguments, durable=self._durable)
             else:
-                told_again = partial(self._told_again, self._again, asked)
-                replies = await server.retold.run(script, arguments, told_again)
+                replayed = partial(self._told_again, self._again, asked)
+                replies = await server.replayed.run(script, arguments, replayed)
             if len(replies) != len(asked):
                 raise ValueError(f"{len(replies)} answers to {len(asked)} items")
         except Exception as error:
@@ -174,4 +174,8 @@ def answer_of(calls: JoinedCalls[Item], item: Item) -> Deferred[Any]:
 
 
 def _log_failure(failure: Failure) -> None:
-    log.failure("answers of Redis were not handed out", failure, event="redis.answers_failed")
+    log.failure(
+        "Answers of Redis could not be given to their callers",
+        failure,
+        event="redis.answers_failed",
+    )

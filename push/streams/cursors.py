@@ -226,7 +226,7 @@ class CursorWriter:
     async def _write(self, batch: list[_Move]) -> bool:
         try:
             told = _encode(_arguments(batch))
-            lost: list[int] = await self._server.retold.run(_script, [told, ""], [told, "again"])
+            lost: list[int] = await self._server.replayed.run(_script, [told, ""], [told, "again"])
         except StoreUnavailable as error:
             log.debug(
                 "Cursors kept for later: {reason}", reason=error.reason, event="cursors.postponed"

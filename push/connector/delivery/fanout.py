@@ -30,8 +30,8 @@ from push.wire.codecs.text import TEXT
 
 SLICE = 500
 # Written in a turn to those that follow with many others; a write counts as `LEAST_BYTES` at least.
-BYTES_PER_TURN = 2 * 1024 * 1024
-LEAST_BYTES = 4 * 1024
+BYTES_PER_TURN = 1024 * 1024
+LEAST_BYTES = 2 * 1024
 FEW = 8  # sessions, to which is written in any turn
 # No session may want its frames smaller than this, with all that is in one.
 FITS_ALL_BYTES = MIN_CLIENT_MAX_FRAME_BYTES - TEXT.push_envelope_bytes
@@ -240,7 +240,7 @@ class FanOut:
         shares = _Shares({}, [], [])
         now = self._reactor.seconds()
         policy = self._delivery_policy
-        cursors, live = self._port.sources.cursors, policy.live
+        cursors, live = self._port.sources.cursors, policy.deliver_live
         written_before = policy.written
         stored, ephemeral = bool(batch.stored), batch.ephemeral
         codec: Codec | None = None

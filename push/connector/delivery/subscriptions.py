@@ -24,7 +24,7 @@ from push.devices.sessions import Sessions
 from push.redis.connection.errors import StoreUnavailable
 from push.runtime.places import Places
 from push.runtime.ports import Clock
-from push.runtime.tasks import all_of
+from push.runtime.tasks import gather_deferreds
 from push.runtime.timers import sleep
 from push.session.entry import Entry
 from push.session.subscription import Subscription
@@ -110,10 +110,10 @@ class SessionSubscriptions:
             hub = self._sources.of(subscription).hub
             confirmed = hub.follow(subscription.stream, device, subscription)
             if confirmed.called:
-                subscription.heard = True
+                subscription.subscribed = True
             else:
                 waiting.append(confirmed.addCallback(_mark_heard, subscription))
-        return all_of(waiting)
+        return gather_deferreds(waiting)
 
     def end(self, device: DeviceSession) -> None:
         """Follow nothing any more."""
@@ -352,5 +352,5 @@ def _fire(waiters: Iterable[Deferred[None]]) -> None:
 
 
 def _mark_heard(result: None, subscription: Subscription) -> None:
-    subscription.heard = True
+    subscription.subscribed = True
     return result

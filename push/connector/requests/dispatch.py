@@ -16,8 +16,8 @@ from twisted.internet.defer import Deferred
 
 from push.access.bans import Bans
 from push.connector.limits.large_requests import LARGE_REQUEST_BYTES
-from push.connector.sessions.currency import Currency
 from push.connector.sessions.device_session import REQUEST_OVERHEAD_BYTES, DeviceSession
+from push.connector.sessions.freshness import Freshness
 from push.connector.sessions.port import GatewayPort
 from push.redis.connection.errors import StoreUnavailable, as_request_error
 from push.session.events import PublishRequested
@@ -67,7 +67,7 @@ class RequestDispatcher:
     def __init__(
         self,
         handlers: Mapping[int, Handler],
-        currency: Currency,
+        freshness: Freshness,
         bans: Bans,
         port: GatewayPort,
         may_begin: Callable[[], bool] = lambda: True,
@@ -80,7 +80,7 @@ class RequestDispatcher:
         self._unread: dict[DeviceSession, Deferred[None]] = {}
         self._in_line: set[DeviceSession] = set()  # whose next request waits for its turn
         self._handlers = handlers
-        self._currency = currency
+        self._freshness = freshness
         self._bans = bans
         self._port = port
         # The sessions whose requests are being carried out; who waits until they are.
@@ -215,9 +215,9 @@ class RequestDispatcher:
             waiter.callback(None)
 
     async def _make_current(self, device: DeviceSession) -> None:
-        if self._bans.is_current and self._currency.is_current(device):
+        if self._bans.is_current and self._freshness.is_current(device):
             return
-        await self._currency.make_current(device)
+        await self._freshness.make_current(device)
         await self._bans.wait_until_current()
         if device.is_over:
             raise RequestError("banned", "this session has ended")

@@ -403,7 +403,7 @@ async def test_rule_8_a_stalled_device_costs_bounded_memory_and_delays_nobody(
     assert window.used <= 64
     assert len(window.outstanding) <= 64
     assert connection.waiting_bytes <= 32 * 1024
-    assert node.memory.size_bytes <= 8 * 1024 * 1024
+    assert node.log_cache.size_bytes <= 8 * 1024 * 1024
     for channel in node.hub.channels.values():
         assert not channel.held
         assert not channel.pending

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from push.http.edge.arrivals import Arrival, ArrivalsSocket, Lobby
+from push.http.edge.arrivals import Arrival, ArrivalsSocket, WaitingStrangers
 from push.wire.addresses import Networks
 from tests.waiting import DEADLINE_SECONDS, wait_for
 
@@ -111,7 +111,7 @@ def test_the_one_that_is_let_in_is_accepted_once(door: Door) -> None:
 
 
 def test_addresses_take_turns_and_each_has_an_order(door: Door) -> None:
-    lobby = Lobby(10, NOBODY)
+    lobby = WaitingStrangers(10, NOBODY)
     waiting = arrivals(door, "192.0.2.1", "192.0.2.1", "192.0.2.1", "192.0.2.2")
     for arrival in waiting:
         lobby.add(arrival)
@@ -124,7 +124,7 @@ def test_addresses_take_turns_and_each_has_an_order(door: Door) -> None:
 @pytest.mark.parametrize("is_proxy", [False, True])
 def test_an_address_that_has_most_places_gives_one_up(door: Door, is_proxy: bool) -> None:
     proxies = Networks(["192.0.2.1"] if is_proxy else [])
-    lobby = Lobby(3, proxies)
+    lobby = WaitingStrangers(3, proxies)
     waiting = arrivals(door, "192.0.2.1", "192.0.2.1", "192.0.2.2")
     for arrival in waiting:
         lobby.add(arrival)
@@ -139,14 +139,14 @@ def test_an_address_that_has_most_places_gives_one_up(door: Door, is_proxy: bool
     assert lobby.size == 0
 
 
-def show_who_they_are(door: Door, lobby: Lobby) -> list[Arrival]:
+def show_who_they_are(door: Door, lobby: WaitingStrangers) -> list[Arrival]:
     found: list[Arrival] = []
     wait_for(lambda: found.extend(lobby.recognised(owner_of)) or found)
     return found
 
 
 def test_one_that_shows_a_key_later_waits_no_longer(door: Door) -> None:
-    lobby = Lobby(10, NOBODY)
+    lobby = WaitingStrangers(10, NOBODY)
     late, silent = door.arrival(), door.arrival()
     for arrival in (late, silent):
         arrival.look(owner_of)
@@ -165,7 +165,7 @@ def test_what_a_stranger_has_brought_is_looked_at_once(door: Door) -> None:
         looks.append(data)
         return ""
 
-    lobby = Lobby(10, NOBODY)
+    lobby = WaitingStrangers(10, NOBODY)
     lobby.add(door.arrival(b"no key"))
     wait_for(lambda: lobby.recognised(look) == [] and looks)
     lobby.recognised(look)

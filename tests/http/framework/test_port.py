@@ -19,8 +19,8 @@ from twisted.internet.threads import deferToThread
 from push.access.api_keys import Keyring
 from push.daemons.config.value_types import ListenAddress
 from push.daemons.process.listening import Listener
-from push.http.edge.arrivals import Lobby
-from push.http.edge.crumbs import REST_SECONDS, Crumbs
+from push.http.edge.arrivals import WaitingStrangers
+from push.http.edge.small_reads import REST_SECONDS, SmallReads
 from push.http.framework.port import (
     SMALL_READ_BYTES,
     SMALL_READS_AT_ONCE,
@@ -58,9 +58,9 @@ class Served:
         return accepting
 
     @property
-    def lobby(self) -> Lobby:
+    def lobby(self) -> WaitingStrangers:
         port: Any = self.listener._port
-        lobby: Lobby = port._lobby
+        lobby: WaitingStrangers = port._waiting_strangers
         return lobby
 
     def exhaust(self) -> None:
@@ -131,7 +131,7 @@ async def test_nothing_is_left_of_a_connection_that_ends_while_it_waits(
     turns._paid_at = 0.0
     turns._rest.cancel()
     turns._end_rest()
-    await wait_until(lambda: not turns.waiting and not served.site.crowd.size)
+    await wait_until(lambda: not turns.waiting and not served.site.connection_limits.size)
 
 
 def send_byte_by_byte(port: int, data: bytes) -> tuple[bytes, float]:
@@ -171,7 +171,7 @@ async def test_small_requests_on_one_connection_do_not_let_it_rest(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rests: list[object] = []
-    monkeypatch.setattr(Crumbs, "add", lambda _self, connection: rests.append(connection))
+    monkeypatch.setattr(SmallReads, "add", lambda _self, connection: rests.append(connection))
     count = 5 * SMALL_READS_AT_ONCE
     answers = await deferToThread(ask_in_turn, served.listener.port, count)
     assert [answer.status for answer in answers] == [202] * count
@@ -285,7 +285,7 @@ async def test_nothing_of_a_request_waits_for_the_garbage_collector(
 
     async def once() -> None:
         await deferToThread(act, served.listener.port, data)
-        await wait_until(lambda: not served.site.crowd.size)
+        await wait_until(lambda: not served.site.connection_limits.size)
 
     await once()  # what the first one loads
     gc.collect()
@@ -311,7 +311,7 @@ async def test_backends_and_health_do_not_wait_behind_strangers(
     port, turns = served.listener.port, served.site.turns
     waiting = socket.create_connection(("127.0.0.1", port))
     asking = [socket.create_connection(("127.0.0.1", port)) for _ in range(2)]
-    await wait_until(lambda: served.site.crowd.size == 3)
+    await wait_until(lambda: served.site.connection_limits.size == 3)
     turns._paid_at = reactor.seconds() + 3600  # type: ignore[attr-defined]
     waiting.sendall(make_request("POST", "/v1/push", PUSH, key="app-key"))
     await wait_until(lambda: turns.strangers_waiting == 1)
@@ -329,7 +329,7 @@ async def test_backends_and_health_do_not_wait_behind_strangers(
     assert parse_responses(answer)[0].status == 403
     for client in (waiting, *asking):
         client.close()
-    await wait_until(lambda: not served.site.crowd.size)
+    await wait_until(lambda: not served.site.connection_limits.size)
 
 
 @pytest_twisted.ensureDeferred
@@ -360,7 +360,7 @@ async def test_who_is_known_is_let_in_while_strangers_wait_to_be(
     assert parse_responses(answer)[0].status == 403
     for client in (stranger, late):
         client.close()
-    await wait_until(lambda: not served.site.crowd.size)
+    await wait_until(lambda: not served.site.connection_limits.size)
 
 
 @pytest_twisted.ensureDeferred
@@ -395,4 +395,4 @@ async def test_when_nobody_more_may_wait_the_rest_stays_with_the_system(
         answer = await deferToThread(client.recv, 65536)
         assert parse_responses(answer)[0].status == 403
         client.close()
-    await wait_until(lambda: not served.site.crowd.size)
+    await wait_until(lambda: not served.site.connection_limits.size)
