@@ -187,8 +187,9 @@ class Turns:
         seconds, self._mark = now - self._mark, now
         owner.spent += seconds / owner.weight
         if owner.is_known:
+            if self._known_left == KNOWN_SECONDS:
+                self._turn.request()  # then it is given again
             self._known_left -= seconds
-            self._turn.request()  # then it is given again
         else:
             # What was used has passed already: it is paid by as much time again.
             paid_at = max(self._paid_at, now - seconds - STRANGERS_WINDOW_SECONDS)

@@ -30,8 +30,8 @@ from push.wire.codecs.text import TEXT
 
 SLICE = 500
 # Written in a turn to those that follow with many others; a write counts as `LEAST_BYTES` at least.
-BYTES_PER_TURN = 2 * 1024 * 1024
-LEAST_BYTES = 4 * 1024
+BYTES_PER_TURN = 1024 * 1024
+LEAST_BYTES = 2 * 1024
 FEW = 8  # sessions, to which is written in any turn
 # No session may want its frames smaller than this, with all that is in one.
 FITS_ALL_BYTES = MIN_CLIENT_MAX_FRAME_BYTES - TEXT.push_envelope_bytes
