@@ -1,8 +1,8 @@
 -- A device is done with its own log up to an offset.
 -- uses: log
 
--- Mostly nothing is after it. The stream stays among those that the sweeper looks for, until it does: the next
--- message would put it there again.
+-- Mostly nothing is after it. The stream stays in the sweeper's queue until its time comes: the next message
+-- would put it there again.
 local function trim_acknowledged(stream, offset)
   local log, collapse, after = log_key(stream), collapse_key(stream), str(offset + 1)
   if #redis.call('XRANGE', log, after, '+', 'COUNT', '1') == 0 then
