@@ -166,7 +166,7 @@ class Groups:
             await self.let_go(group)
         except StoreUnavailable as error:
             log.debug(
-                "Members of a dismissed group wait: {reason}",
+                "Members of a dismissed group are not removed yet; tried again: {reason}",
                 reason=error.reason,
                 event="chat.dismissal_postponed",
             )
@@ -242,7 +242,7 @@ class Groups:
         more: dict[str, Any],
     ) -> Results:
         """The users are judged one by one: a part at a time, of which the first counts for a rate.
-        What is refused after that is the result of those that are left."""
+        If the server refuses a part after that, the users that are left get its code."""
         each = list(dict.fromkeys(users))
         codes: list[str] = []
         turns = self._changing if len(each) > CHANGED_AT_A_TIME else contextlib.nullcontext()

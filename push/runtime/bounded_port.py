@@ -20,7 +20,7 @@ class ListeningSocket(socket.socket):
     """Accepts connections that are still there.
 
     A flood of connections that are cut at once fills the queue of those that wait to be accepted:
-    who comes after them is to be seen soon.
+    clients that come after them are to be seen soon.
     """
 
     def accept(self) -> tuple[socket.socket, Any]:
@@ -47,10 +47,14 @@ def has_ended(client: socket.socket) -> bool:
 
 
 class BoundedPort(tcp.Port):
-    """Accepts a few connections in a turn of the reactor.
+    """Accepts a few connections in a turn of the reactor, after the events of that turn.
 
     Twisted accepts more and more, hundreds before the first of them is read. Those would take a
     server's room, and those that came before would be ended for them.
+
+    An event that the reactor works off may close a connection of which a later event, of the same
+    look at the system, says that it ended. Accepted between the two, a new connection may get its
+    descriptor, and the later event would end that one.
     """
 
     def createInternetSocket(self) -> socket.socket:
@@ -71,3 +75,14 @@ class BoundedPort(tcp.Port):
     @numberAccepts.setter
     def numberAccepts(self, _number: int) -> None:
         """What Twisted makes of it is not asked for."""
+
+    def doRead(self) -> None:
+        self.reactor.callLater(0, self._accept_if_open)
+
+    def _accept_if_open(self) -> None:
+        if self.connected and not self.disconnecting:
+            self.accept_some()
+
+    def accept_some(self) -> None:
+        """Accept those that wait, or see to it that it is done later."""
+        super().doRead()  # type: ignore[no-untyped-call]  # as above

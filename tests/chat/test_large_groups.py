@@ -9,7 +9,10 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import CancelledError, Deferred
 
+from push.chat.actions import ChatScripts
 from push.chat.groups import CHANGED_AT_A_TIME
+from push.redis.client import RedisClient
+from push.redis.scripts import Script
 from push.wire.api.groups import NewGroup
 from tests.chat.conftest import User, keys_of, of_kind
 from tests.connector.conftest import Node
@@ -23,15 +26,20 @@ LAST = MANY[-1]
 def sizes(monkeypatch: pytest.MonkeyPatch, node: Node) -> Iterator[list[int]]:
     """For how many users each call of a script was that names users."""
     found: list[int] = []
-    acting = node.chat._acting
-    encoded = acting._encoded
+    ask = ChatScripts.ask
 
-    def noted(request: dict[str, Any]) -> bytes:
+    async def noted(
+        scripts: ChatScripts,
+        server: RedisClient,
+        script: Script,
+        request: dict[str, Any],
+        **more: Any,
+    ) -> list[Any]:
         if "users" in request:
             found.append(len(request["users"]))
-        return encoded(request)
+        return await ask(scripts, server, script, request, **more)
 
-    monkeypatch.setattr(acting, "_encoded", noted)
+    monkeypatch.setattr(ChatScripts, "ask", noted)
     yield found
     assert found
     assert max(found) <= CHANGED_AT_A_TIME

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
+import pytest_twisted
+from twisted.internet.abstract import FileDescriptor
+from twisted.internet.error import ConnectionDone
+from twisted.internet.protocol import Factory, Protocol
+from twisted.python.failure import Failure
 
-from push.runtime.bounded_port import MOST_ENDED_AT_ONCE, ListeningSocket, has_ended
-from tests.waiting import wait_for
+from push.runtime.bounded_port import (
+    MOST_ENDED_AT_ONCE,
+    BoundedPort,
+    ListeningSocket,
+    has_ended,
+)
+from tests.waiting import WaitUntil, wait_for
 
 
 def reset(client: socket.socket) -> None:
@@ -86,3 +98,105 @@ def test_those_that_have_ended_are_passed_over(
         accepted.close()
     for client in clients:
         client.close()
+
+
+class Kept(Factory):
+    """Keeps what was connected, and says which have ended."""
+
+    def __init__(self) -> None:
+        self.connected: list[Any] = []
+        self.ended: list[Any] = []
+
+    def buildProtocol(self, _address: Any) -> Protocol:
+        factory = self
+
+        class Connection(Protocol):
+            def connectionMade(self) -> None:
+                factory.connected.append(self)
+
+            def connectionLost(self, _reason: Any = None) -> None:
+                factory.ended.append(self)
+
+        return Connection()
+
+
+class Once(FileDescriptor):
+    """Does something as one event of the reactor: it can be read from the beginning."""
+
+    def __init__(self, reactor: Any, act: Callable[[], None]) -> None:
+        super().__init__(reactor)
+        self._act = act
+        self._ours, self._theirs = socket.socketpair()
+        self._theirs.send(b"x")
+        self.startReading()
+
+    def fileno(self) -> int:
+        return self._ours.fileno()
+
+    def doRead(self) -> None:
+        self.stopReading()
+        self._act()
+
+    def close(self) -> None:
+        self._ours.close()
+        self._theirs.close()
+
+
+def use_descriptors_below(number: int) -> list[int]:
+    """The next descriptor that is made is `number`, which is free. To be closed: those it made."""
+    made = []
+    while (descriptor := os.dup(0)) < number:
+        made.append(descriptor)
+    assert descriptor == number
+    os.close(descriptor)
+    return made
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_end_of_a_connection_ends_no_other_that_got_its_descriptor(
+    wait_until: WaitUntil,
+) -> None:
+    """The system tells in one go: do it, somebody connects, the old connection is reset."""
+    from twisted.internet import reactor
+
+    kept, descriptors = Kept(), list[int]()
+    port = BoundedPort(0, kept, interface="127.0.0.1", reactor=reactor)
+    port.startListening()
+    address = ("127.0.0.1", port.getHost().port)
+    old_client = socket.create_connection(address)
+    await wait_until(lambda: kept.connected)
+    old = kept.connected[0].transport
+    number = old.fileno()
+
+    def end_the_old_one() -> None:
+        old.connectionLost(Failure(ConnectionDone()))
+        descriptors.extend(use_descriptors_below(number))
+
+    new_client = socket.socket()
+    # No event is worked off before the next wait, and they come in this order. The old connection
+    # is not read: then its reset comes as an end, and not as something to read.
+    old.stopReading()
+    trigger = Once(reactor, end_the_old_one)
+    new_client.connect(address)
+    old.startWriting()
+    reset(old_client)
+    await wait_until(lambda: len(kept.connected) == 2)
+    new = kept.connected[1].transport
+    assert new.fileno() == number
+    new_client.sendall(b"x")
+    new.write(b"y")
+    assert await wait_until(lambda: readable(new_client)) == b"y"
+    assert kept.ended == kept.connected[:1]
+    for descriptor in descriptors:
+        os.close(descriptor)
+    trigger.close()
+    new_client.close()
+    await wait_until(lambda: len(kept.ended) == 2)
+    await port.stopListening()
+
+
+def readable(client: socket.socket) -> bytes | None:
+    try:
+        return client.recv(10, socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return None

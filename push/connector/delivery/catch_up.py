@@ -6,8 +6,8 @@ session that does not read costs a part of a page, not a page.
 
 from __future__ import annotations
 
-from push.connector.sessions.currency import Currency
 from push.connector.sessions.device_session import DeviceSession, Phase
+from push.connector.sessions.freshness import Freshness
 from push.connector.sessions.port import GatewayPort
 from push.connector.sessions.sharded_streams import ServerStreams, ShardedStreams
 from push.connector.transport.timing_wheel import TimingWheel
@@ -32,7 +32,7 @@ class CatchUp:
         sources: ShardedStreams,
         delivery_policy: DeliveryPolicy,
         wheel: TimingWheel,
-        currency: Currency,
+        freshness: Freshness,
         port: GatewayPort,
     ) -> None:
         self._reactor = reactor
@@ -40,7 +40,7 @@ class CatchUp:
         self._delivery_policy = delivery_policy
         self._wheel = wheel
         self._cursors = sources.cursors
-        self._currency = currency
+        self._freshness = freshness
         self._port = port
         # Those it reads on for now, and whether they were woken meanwhile. Not kept in the session:
         # most never are behind.
@@ -86,9 +86,9 @@ class CatchUp:
         try:
             while self._wants(device):
                 self._woken[device] = False
-                if not self._currency.may_hand_out(device):
+                if not self._freshness.may_hand_out(device):
                     try:
-                        await self._currency.make_ready(device)
+                        await self._freshness.make_ready(device)
                     except StoreUnavailable:
                         self._stall(device)
                         break
@@ -146,7 +146,7 @@ class CatchUp:
         behind: dict[ServerStreams, list[tuple[Channel, Subscription]]] = {}
         for subscription in device.subscriptions.values():
             channel = self._sources.channel(subscription)
-            if channel is None or not subscription.heard or subscription.live:
+            if channel is None or not subscription.subscribed or subscription.live:
                 continue
             if channel.is_clear_after(subscription.position):
                 subscription.position = max(subscription.position, channel.last)
@@ -230,7 +230,7 @@ class CatchUp:
 
 
 def _is_behind(device: DeviceSession) -> bool:
-    return any(each.heard and not each.live for each in device.subscriptions.values())
+    return any(each.subscribed and not each.live for each in device.subscriptions.values())
 
 
 class _JoinedFrames:

@@ -66,7 +66,7 @@ class Redelivery:
                     await self._look_up(device, first)
         except StoreUnavailable as error:
             log.debug(
-                "Redelivery put off: {reason}", reason=error.reason, event="redelivery.postponed"
+                "Redelivery postponed: {reason}", reason=error.reason, event="redelivery.postponed"
             )
 
     async def _look_up(self, device: DeviceSession, first: OutstandingMessage) -> None:
@@ -112,7 +112,7 @@ class Redelivery:
         if device.is_over or device.connection.blocked:
             return
         now = self._reactor.seconds()
-        data, moved = self._delivery_policy.again(device.protocol, delivery, entry, now, gone)
+        data, moved = self._delivery_policy.redeliver(device.protocol, delivery, entry, now, gone)
         if data:
             self._counters.redelivered += 1
             device.connection.write(data)

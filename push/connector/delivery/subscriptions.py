@@ -22,17 +22,19 @@ from push.connector.sessions.sharded_streams import ShardedStreams
 from push.devices.follow_record import FollowRecord
 from push.devices.sessions import Sessions
 from push.redis.connection.errors import StoreUnavailable
+from push.runtime.places import Places
 from push.runtime.ports import Clock
-from push.runtime.tasks import all_of
+from push.runtime.tasks import gather_deferreds
 from push.runtime.timers import sleep
 from push.session.entry import Entry
 from push.session.subscription import Subscription
 from push.session.transitions import State
 from push.wire.errors import RequestError
 from push.wire.idents import GROUP_PREFIX, USER_PREFIX, Snowflake, device_stream, user_stream
-from push.wire.signals import DisconnectCode
+from push.wire.signals import TAKEN_OVER_REASON, DisconnectCode
 
 RETRY_SECONDS = 1.0
+RECORDS_AT_A_TIME = 8  # that are read again: a new group changes those of all its members
 EVERYONE = "*"
 
 
@@ -95,6 +97,10 @@ class SessionSubscriptions:
         # Of the sessions that are read again now, or must be before they are accepted: most have
         # none.
         self._refreshes: dict[DeviceSession, _Refresh] = {}
+        self._reading = Places(reactor, RECORDS_AT_A_TIME)
+
+    def stop(self) -> None:
+        self._reading.stop()
 
     def begin(self, device: DeviceSession, subscriptions: Iterable[Subscription]) -> Deferred[Any]:
         """Follow; fires when all channels are subscribed to."""
@@ -104,10 +110,10 @@ class SessionSubscriptions:
             hub = self._sources.of(subscription).hub
             confirmed = hub.follow(subscription.stream, device, subscription)
             if confirmed.called:
-                subscription.heard = True
+                subscription.subscribed = True
             else:
                 waiting.append(confirmed.addCallback(_mark_heard, subscription))
-        return all_of(waiting)
+        return gather_deferreds(waiting)
 
     def end(self, device: DeviceSession) -> None:
         """Follow nothing any more."""
@@ -223,10 +229,11 @@ class SessionSubscriptions:
         try:
             is_as_recorded = False
             while not is_as_recorded and not device.is_over:
-                refresh.again = False
-                served = len(refresh.waiters)
                 try:
-                    record = await self._record(device)
+                    async with self._reading.place():
+                        refresh.again = False
+                        served = len(refresh.waiters)
+                        record = await self._record(device)
                 except StoreUnavailable:
                     await sleep(self._reactor, RETRY_SECONDS)
                     continue
@@ -262,8 +269,7 @@ class SessionSubscriptions:
 
     def _taken_over(self, device: DeviceSession) -> None:
         if device.session_id in self._port.sessions:
-            reason = "another connection has this token"
-            self._port.disconnect(device.connection, DisconnectCode.TAKEN_OVER, reason)
+            self._port.disconnect(device.connection, DisconnectCode.TAKEN_OVER, TAKEN_OVER_REASON)
 
     def _identify(self, device: DeviceSession, user: str | None) -> None:
         """The session is this user's from now on. What a JWT allowed another user ends."""
@@ -346,5 +352,5 @@ def _fire(waiters: Iterable[Deferred[None]]) -> None:
 
 
 def _mark_heard(result: None, subscription: Subscription) -> None:
-    subscription.heard = True
+    subscription.subscribed = True
     return result

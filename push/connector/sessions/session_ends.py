@@ -97,4 +97,4 @@ class SessionEnds:
 
 def _left_of(device: DeviceSession, now: float) -> list[FailedAttempts]:
     window = device.protocol.window
-    return window.tried(device.subscriptions.values(), now) if window else []
+    return window.failed_attempts(device.subscriptions.values(), now) if window else []

@@ -48,18 +48,18 @@ class ServerStreams:
     ) -> None:
         self.server = server
         self.reader = LogReader(server)
-        self.memory = LogCache()
+        self.log_cache = LogCache()
         self.hub = Hub(
             reactor,
             server,
             self.reader,
-            self.memory,
+            self.log_cache,
             receiver,
             name,
             may_hand_on=lambda: gate.may_hand_on(server),
             is_late=lambda: gate.is_late,
         )
-        self.pages = SharedLogReader(server, self.reader, self.memory)
+        self.pages = SharedLogReader(server, self.reader, self.log_cache)
         self.cursors = CursorWriter(reactor, server, on_lost)
         self.counts = EphemeralCounts(reactor, server)
 

@@ -81,13 +81,13 @@ class DevicePort(BoundedPort):
     def accepts_now(self) -> int:
         return self.factory.accepts_now()
 
-    def doRead(self) -> None:
+    def accept_some(self) -> None:
         wait_seconds = self.factory.accepts_wait_seconds()
         if wait_seconds:
             self.stopReading()  # type: ignore[no-untyped-call]  # Twisted has no types here
             self._resuming = self.reactor.callLater(wait_seconds, self._resume)
         else:
-            super().doRead()  # type: ignore[no-untyped-call]  # as above
+            super().accept_some()
 
     def _resume(self) -> None:
         self._resuming = None

@@ -26,6 +26,8 @@ LISTENERS = 5  # tcp, tls, ws, wss, HTTP
 # Backends, health checks and metrics: at least so many, and of many files one in 64.
 HTTP_CONNECTIONS = 64
 MOST_HTTP_CONNECTIONS = 512
+# For each of them another one may wait to be served (`push.http.edge.arrivals`).
+FILES_OF_HTTP = 2
 # Of devices, beside those that may become sessions: they are told where else to go.
 REFUSED_CONNECTIONS = MOST_TO_REFUSE
 # Fewer are no connector.
@@ -52,7 +54,8 @@ def raise_file_limit() -> int:
 def files_needed(settings: Settings, roles: Set[str]) -> int:
     """How many files a daemon with `roles` needs beside connections of devices."""
     redis = settings.redis.url
-    needed = FILES_OF_A_PROCESS + LISTENERS + HTTP_CONNECTIONS + _files_of_redis(redis)
+    needed = FILES_OF_A_PROCESS + LISTENERS + _files_of_redis(redis)
+    needed += FILES_OF_HTTP * HTTP_CONNECTIONS
     if settings.zookeeper.hosts:
         needed += FILES_OF_ZOOKEEPER
     return needed + (REFUSED_CONNECTIONS + LEAST_CONNECTIONS if "connector" in roles else 0)
@@ -87,15 +90,15 @@ class ConnectionRoom:
             )
         self.notes: list[str] = []
         self.count = 0
-        spare = limit_files - needed + HTTP_CONNECTIONS
+        spare = limit_files - needed + FILES_OF_HTTP * HTTP_CONNECTIONS
         self.http_count = min(
             settings.http.max_connections
             or max(HTTP_CONNECTIONS, min(MOST_HTTP_CONNECTIONS, limit_files // 64)),
-            spare,
+            spare // FILES_OF_HTTP,
         )
         if "connector" not in roles:
             return
-        room = max(spare - self.http_count, 0) + LEAST_CONNECTIONS
+        room = max(spare - FILES_OF_HTTP * self.http_count, 0) + LEAST_CONNECTIONS
         wanted = settings.connector.max_connections
         self.count = min(wanted or room, room)
         if self.count < (wanted or FEW_CONNECTIONS):

@@ -7,7 +7,7 @@ local DAY_SECONDS = 86400
 
 local function str(number) return string.format('%d', number) end
 
--- What every key of ours begins with.
+-- What the name of every key begins with.
 local prefix = string.sub(KEYS[1], 1, -6)
 
 -- The stored clock: the last offset given to any stream of this server.
@@ -25,7 +25,7 @@ local now = math.max(tonumber(time[1]) * 1000000 + tonumber(time[2]), stored_clo
 if now > deadline then return redis.error_reply('LATE ' .. str(now)) end
 
 -- The next offset. It is stored before it is used, so that it is never given twice. `more`: how many this call
--- will ask for behind it, each with its own `more`; they are stored with it.
+-- will ask for after it, each with its own `more`; they are stored with it.
 local reserved_to = 0
 local function next_offset(more)
   now = more and now < reserved_to and now + 1 or math.max(now, stored_clock() + 1)

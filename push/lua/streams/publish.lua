@@ -2,7 +2,7 @@
 -- KEYS: clock.
 -- ARGV: how many entries the log of a device may have, and a log that many follow; then each message as
 -- msgpack (`PublishedItem` in push/streams/publisher.py).
--- Returns for each message {now, offset, id} and per stream how many heard it, -1 where the key that must be there
+-- Returns for each message {now, offset, id} and per stream how many got it, -1 where the key that must be there
 -- is not. With an idempotency key that came before: the same answer again, or {'mismatch'} for another request.
 -- {'late'} for a message whose caller has given up; {'failed', why} for one that harms no other.
 -- uses: channel, post, addressing
@@ -17,7 +17,7 @@ local function with_id(body, id, before)
   return first and string.sub(body, 1, first - 1) .. before .. string.sub(body, last + 1) or body
 end
 
--- `to_come`: how many messages of the call are behind it.
+-- `to_come`: how many messages of the call are after it.
 local function publish(item, to_come)
   local waited_us, id, body, ttl, field, streams, stored, to, collapse, trace, idem, digest =
     unpack(cmsgpack.unpack(item), 1, 12)

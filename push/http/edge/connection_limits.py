@@ -40,11 +40,11 @@ class Client(Protocol):
         """End it at once."""
 
 
-class Crowd:
+class ConnectionLimits:
     """`refusals` counts what did not fit."""
 
     def __init__(self, max_connections: int, refusals: RefusalCounts) -> None:
-        self._max_connections = max_connections
+        self.max_connections = max_connections
         self._refusals = refusals
         self._least_strangers = max_connections // STRANGERS_SHARE
         self._spare = min(MOST_SPARE, self._least_strangers)
@@ -62,7 +62,7 @@ class Crowd:
     @property
     def is_full(self) -> bool:
         """Whether one more would take the place of another."""
-        return len(self._clients) >= self._max_connections
+        return len(self._clients) >= self.max_connections
 
     def has_room(self) -> bool:
         """Whether one more may come. It takes the place of another, if there is one to end."""
@@ -71,7 +71,7 @@ class Crowd:
         self._refusals[CONNECTIONS] += 1
         client = self._one_to_end()
         if client is None:
-            return len(self._clients) < self._max_connections + self._spare
+            return len(self._clients) < self.max_connections + self._spare
         self._cut(client)
         return True
 
