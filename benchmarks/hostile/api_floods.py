@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from benchmarks.hostile.attacker import Attacker, flood
 from benchmarks.hostile.connection_floods import hold, renegotiate, update_keys
-from benchmarks.hostile.connections import Connection, Gone
+from benchmarks.hostile.connections import Gone
 from benchmarks.hostile.http_floods import (
     MANY,
     chunked,
@@ -28,14 +28,6 @@ from benchmarks.hostile.web_floods import (
     http_request,
     stream_request,
 )
-
-
-def until_answered(connection: Connection, attacker: Attacker, data: bytes) -> None:
-    before = sum(attacker.answers.values())
-    connection.send(data)
-    while sum(attacker.answers.values()) == before:
-        connection.wait(30)
-
 
 # --- With the key of a backend
 
@@ -56,11 +48,9 @@ keyed("key-metrics", "the metrics", "GET", "/metrics")
 keyed("key-connections", "a page of all sessions", "GET", "/v1/connections?limit=100")
 keyed("key-ledger", "a page of the ledger", "GET", "/v1/messages?limit=100")
 keyed("key-audit", "a page of the audit trail", "GET", "/v1/audit?limit=100")
-keyed("key-series", "figures of the last hours", "GET", "/v1/series")
+keyed("key-series", "the pushes of a day", "GET", "/v1/series?name=pushes&step=60")
 keyed("key-wrong-pushes", "pushes to a device that is not there", "POST", "/v1/push", PUSH)
-keyed(
-    "key-broadcasts", "pushes to all", "POST", "/v1/push", {"to": {"all": True}, "data": {"n": 0}}
-)
+keyed("key-broadcasts", "pushes to all", "POST", "/v1/push", TO_ALL)
 keyed("key-bans", "bans of one address", "POST", "/v1/bans", {"ip": "192.0.2.7"})
 keyed(
     "key-webhooks",
@@ -237,14 +227,6 @@ def https_pipelining(attacker: Attacker) -> None:
 @flood("https-unread", "documents over TLS that nobody reads", "https")
 def https_unread(attacker: Attacker) -> None:
     ask_and_read_nothing(attacker, "https")
-
-
-@flood("https-bodies", "1 MiB bodies over TLS, with the key of an app", "https")
-def https_bodies(attacker: Attacker) -> None:
-    body = b"[" + b"{}," * (BODY_BYTES // 3 - 2) + b"{}]"
-    one_by_one(http_request("POST", "/v1/devices", attacker.target.app_key, body), "https")(
-        attacker
-    )
 
 
 @flood("https-refused", "requests over TLS that are refused, and the rest of which comes", "https")

@@ -122,8 +122,10 @@ class Connection:
         receive_buffer_bytes: int | None = None,
         upgrade: bool = True,
         sealed: bool = True,
+        source: str = "",
     ) -> None:
-        """`upgrade`, `sealed`: without it the handshake of WebSocket, or of TLS, is left out."""
+        """`upgrade`, `sealed`: without it the handshake of WebSocket, or of TLS, is left out.
+        `source`: the address of loopback from which it comes."""
         self.carrier = carrier
         self.answers = answers
         self.reads = True
@@ -138,9 +140,11 @@ class Connection:
         self._ws = WsFrames()
         self._socket: socket.socket = socket.socket()
         try:
+            if source:
+                self._socket.bind((source, 0))
             self._open(port, receive_buffer_bytes, sealed=sealed)
             if carrier in OVER_WS and upgrade:
-                self._upgrade()
+                self.upgrade(UPGRADE)
         except (OSError, ssl.SSLError) as error:
             self._socket.close()
             raise Gone(f"not accepted: {type(error).__name__}") from None
@@ -158,8 +162,9 @@ class Connection:
         self._poll = select.poll()
         self._poll.register(self._socket, select.POLLIN)
 
-    def _upgrade(self) -> None:
-        self.send(UPGRADE)
+    def upgrade(self, request: bytes) -> None:
+        """The handshake of WebSocket."""
+        self.send(request)
         answer = b""
         while b"\r\n\r\n" not in answer:
             self._wait(select.POLLIN)

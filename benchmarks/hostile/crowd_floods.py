@@ -191,3 +191,63 @@ def acks_twice(attacker: Attacker) -> None:
             numbers, connection.pushed = connection.pushed, []
             for number in numbers:
                 crowd.send(connection, encode_frame(Signal.PUB_ACK, 0, number) * 100)
+
+
+@flood("crowd-connects", "thirty devices that connect, follow a topic, and leave again in turn")
+def crowd_connects(attacker: Attacker) -> None:
+    crowd_of(attacker)
+    attacker.close_all()
+    body = body_of(topic=TOPIC)
+    for number in count():
+        connection = attacker.dial(("tcp", "ws")[number % 2])
+        connection.connect(attacker.crowd[number % CROWD])
+        connection.ask(RequestName.TS, body)
+        connection.ask(RequestName.TU, body)
+        connection.frame(Signal.DISCONNECT, b'{"code":"bye"}')
+        connection.close()
+
+
+@flood("crowd-histories", "thirty sessions of a user that read back messages of 60 KB on end")
+def crowd_histories(attacker: Attacker) -> None:
+    crowd = crowd_of(attacker)
+    peer = peer_of(attacker)
+    one = crowd.sessions[0]
+    body = body_of(to={"user": peer}, data="x" * 60_000)
+    for _ in range(10):
+        one.ask(RequestName.MS, body)
+    ask_in_turn(crowd, (RequestName.MP, body_of(conversation=f"user:{peer}", limit=200)))
+
+
+@flood("broadcast-unread", "many broadcasts to sessions that read nothing")
+def broadcast_unread(attacker: Attacker) -> None:
+    following(attacker, receive_buffer_bytes=1024)
+    pushes = [{"to": {"topic": TOPIC}, "data": "x" * 2000, "qos": n % 2} for n in range(100)]
+    while True:
+        if attacker.number == 0:
+            call(attacker, "POST", "/v1/push/batch", pushes)
+        time.sleep(0.5)
+
+
+@flood("connect-options", "CONNECT with all options at their most, over four carriers")
+def connect_options(attacker: Attacker) -> None:
+    streams = {f"topic:{'t' * 110}.{number}": "1" * 16 for number in range(400)}
+    members = {"heartbeat": 1800, "sdk": "s" * 64, "window": 64, "max_frame": 1 << 20}
+    body = body_of(**attacker.pair, **members, cursors=streams)
+    for carrier in ("tcp", "tls", "ws", "wss"):
+        connection = attacker.dial(carrier)
+        connection.frame(Signal.CONNECT, body, 1)
+        connection.answer()
+        connection.close(abruptly=True)
+
+
+@flood("crowd-acks", "thirty sessions that acknowledge at their rate what was never sent")
+def crowd_acks(attacker: Attacker) -> None:
+    crowd = crowd_of(attacker, "tcp", "tls", "ws", "wss")
+    for number in count():
+        for connection in list(crowd.sessions):
+            frames = [
+                connection.encoded(Signal.PUB_ACK, b"", 65_535 - (number * 10 + n) % 65_535)
+                for n in range(10)
+            ]
+            crowd.send(connection, b"".join(frames))
+        crowd.take(0.05)

@@ -10,7 +10,9 @@ from benchmarks.hostile import (
     crowd_floods,
     http_floods,
     mixed_floods,
+    odd_http_floods,
     request_floods,
+    segment_floods,
     session_floods,
     web_floods,
 )
@@ -27,7 +29,9 @@ __all__ = [
     "crowd_floods",
     "http_floods",
     "mixed_floods",
+    "odd_http_floods",
     "request_floods",
+    "segment_floods",
     "session_floods",
     "web_floods",
 ]

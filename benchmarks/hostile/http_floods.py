@@ -25,16 +25,21 @@ def pipelined(data: bytes, carrier: str = "http") -> Run:
     return run
 
 
+def ask(attacker: Attacker, connection: Connection, data: bytes) -> None:
+    """Send a request, and wait until it is answered."""
+    before = sum(attacker.answers.values())
+    connection.send(data)
+    while sum(attacker.answers.values()) == before:
+        connection.wait(30)
+
+
 def one_by_one(data: bytes, carrier: str = "http") -> Run:
     """Send it again when it was answered."""
 
     def run(attacker: Attacker) -> None:
         connection = attacker.dial(carrier)
         while True:
-            before = sum(attacker.answers.values())
-            connection.send(data)
-            while sum(attacker.answers.values()) == before:
-                connection.wait(30)
+            ask(attacker, connection, data)
 
     return run
 
@@ -181,10 +186,20 @@ def http_registrations(attacker: Attacker) -> None:
     pipelined(http_request("POST", "/v1/devices", attacker.target.app_key, body))(attacker)
 
 
-@flood("http-wide-json", "1 MiB bodies of small values, with the key of an app", "http")
-def http_wide_json(attacker: Attacker) -> None:
+def wide_json(carrier: str) -> Run:
+    """1 MiB bodies of small values."""
     body = b"[" + b"{}," * (BODY_BYTES // 3 - 2) + b"{}]"
-    one_by_one(http_request("POST", "/v1/devices", attacker.target.app_key, body))(attacker)
+
+    def run(attacker: Attacker) -> None:
+        request = http_request("POST", "/v1/devices", attacker.target.app_key, body)
+        one_by_one(request, carrier)(attacker)
+
+    return run
+
+
+WIDE = "1 MiB bodies of small values, with the key of an app"
+flood("http-wide-json", WIDE, "http")(wide_json("http"))
+flood("https-bodies", f"over TLS: {WIDE}", "https")(wide_json("https"))
 
 
 @flood("streams-wrong", "server-sent events with a wrong secret", "http")

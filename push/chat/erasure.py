@@ -60,14 +60,14 @@ class Erasure:
         outbox: UserOutbox,
         groups: Groups,
         devices: Devices,
-        clients: SessionQueries,
+        session_queries: SessionQueries,
     ) -> None:
         self._acting = acting
         self._shards = acting.shards
         self._outbox = outbox
         self._groups = groups
         self._devices = devices
-        self._clients = clients
+        self._session_queries = session_queries
 
     async def erase(self, user: str) -> list[str]:
         """Nothing of the user is left; sessions without a device are ended. Returns the nodes that
@@ -114,7 +114,7 @@ class Erasure:
     async def _kick(self, user: str) -> KickResult:
         """Sessions without a device, of which there is no record, end. Their clients do not
         reconnect."""
-        return await self._clients.kick(Filter(user=user, without_token=True))
+        return await self._session_queries.kick(Filter(user=user, without_token=True))
 
     async def _do_all(self, user: str) -> None:
         """All that is to be done, step by step. Raises `_AllIsDone`: another was faster."""
@@ -196,7 +196,7 @@ class ErasureRunner(PeriodicTask):
                 await self._erasure.go_on(user.decode())
             except (StoreUnavailable, RequestError) as error:
                 log.debug(
-                    "The erasure of a user waits: {error}",
+                    "A user is not erased yet; tried again: {error}",
                     error=str(error),
                     event="chat.erasure_postponed",
                 )

@@ -68,6 +68,7 @@ class ProtocolEvents:
         self._positions = positions
 
     def handle(self, connection: SessionConnection, events: list[Event]) -> None:
+        """Act on what the protocol of `connection` found in its bytes, in order."""
         gateway = self._gateway
         for event in events:
             match event:

@@ -77,7 +77,7 @@ class _Begun(msgspec.Struct, frozen=True):
 class PushService:
     """Accepts pushes, tells what became of them, and takes them back.
 
-    `nearby` None: nobody can be reached by address here. `push_events` gets each push. `tracer`
+    `by_ip` None: nobody can be reached by address here. `push_events` gets each push. `tracer`
     None: nothing is traced.
     """
 
@@ -86,12 +86,12 @@ class PushService:
         shards: Shards,
         publisher: Publisher,
         snowflake: Snowflake,
-        nearby: PushByIp | None = None,
+        by_ip: PushByIp | None = None,
         push_events: PushEvents | None = None,
         tracer: Tracer | None = None,
     ) -> None:
         self._tracer = tracer
-        self._nearby = nearby
+        self._by_ip = by_ip
         self._push_events = push_events
         self._shards = shards
         self._publisher = publisher
@@ -107,10 +107,9 @@ class PushService:
     async def push(self, push: Push) -> PushResult:
         """Write to its streams.
 
-        Raises `RequestError`: `unknown_token`, `unknown_group`, `in_progress`,
-        `idempotency_mismatch`;
-        and `StoreUnavailable`, after which the same key again leads to one message all the same:
-        the key is kept by the script that publishes.
+        Raises `RequestError` `unknown_token`, `unknown_group`, `in_progress` and
+        `idempotency_mismatch`; and `StoreUnavailable`, after which the same idempotency key leads
+        to one message all the same: the script that publishes keeps the key.
         """
         outcomes = await self._push_all([push])
         if isinstance(outcomes[0], PushResult):
@@ -217,10 +216,10 @@ class PushService:
         return structs.replace(begun, message=message, is_new=False)
 
     async def _hand_out(self, begun: _Begun) -> Handed:
-        if self._nearby is None:
+        if self._by_ip is None:
             raise RequestError("unavailable", "no connector can be asked from here")
         target, content = begun.push.target, begun.push.content
-        return await self._nearby.push(
+        return await self._by_ip.push(
             target.names[0],
             stored_content(begun.message.id, content),
             acknowledged=content.qos > 0,
@@ -265,10 +264,10 @@ class PushService:
 
     async def message(self, id: str) -> DeliveryCounts:
         """What became of a message; raises `RequestError` `unknown_message`."""
-        funnel = await self._ledger.funnel(id)
-        if funnel is None:
+        counts = await self._ledger.counts_of(id)
+        if counts is None:
             raise _unknown_message()
-        return funnel
+        return counts
 
     async def _to(self, id: str) -> msgspec.Raw:
         """The target of a message; raises `RequestError` `unknown_message`."""

@@ -31,6 +31,9 @@ log = Logger()
 MAX_ITEMS = 100
 MAX_BYTES = 256 * 1024
 
+_LATE = b"late"
+_FAILURES = (_LATE, b"failed")
+
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -44,7 +47,7 @@ class JoinedItem(Protocol):
 Item = TypeVar("Item", bound=JoinedItem)
 # Called once, with the reply to an item or with what the call ended in. It raises nothing.
 Answered = Callable[[Any], None]
-# What of an item, by its reply, is told to a new master (see `RetoldWrites`); None: nothing.
+# What of an item, by its reply, is told to a new master (see `ReplayedWrites`); None: nothing.
 Again = Callable[[Item, list[Any]], Item | None]
 
 
@@ -129,8 +132,8 @@ class JoinedCalls(Generic[Item]):
             if self._again is None:
                 replies = await server.run(script, [], arguments, durable=self._durable)
             else:
-                told_again = partial(self._told_again, self._again, asked)
-                replies = await server.retold.run(script, arguments, told_again)
+                replayed = partial(self._told_again, self._again, asked)
+                replies = await server.replayed.run(script, arguments, replayed)
             if len(replies) != len(asked):
                 raise ValueError(f"{len(replies)} answers to {len(asked)} items")
         except Exception as error:
@@ -138,7 +141,7 @@ class JoinedCalls(Generic[Item]):
                 each.answered(for_another(error))
         else:
             for each, reply in zip(asked, replies, strict=True):
-                each.answered(self._judged(reply))
+                each.answered(self._failure(reply) if reply[0] in _FAILURES else reply)
 
     def _told_again(
         self, again: Again[Item], asked: list[_Asked[Item]], replies: list[list[Any]]
@@ -146,16 +149,14 @@ class JoinedCalls(Generic[Item]):
         items = [again(each.item, reply) for each, reply in zip(asked, replies, strict=True)]
         return [*self._arguments, *(_encode(item) for item in items if item is not None)]
 
-    def _judged(self, reply: list[Any]) -> Any:
-        if reply[0] == b"late":
+    def _failure(self, reply: list[Any]) -> Exception:
+        if reply[0] == _LATE:
             return StoreUnavailable(
                 f"Redis at {self._server.address} did not run {self._script.name} in time"
             )
-        if reply[0] == b"failed":
-            why = self._script.explain(reply[1].decode("utf-8", "replace"))
-            text = f"{self._script.name}: {why}"
-            return self._server.as_our_error(text, txredisapi.ResponseError(text))
-        return reply
+        why = self._script.explain(reply[1].decode("utf-8", "replace"))
+        text = f"{self._script.name}: {why}"
+        return self._server.as_our_error(text, txredisapi.ResponseError(text))
 
 
 def answer_of(calls: JoinedCalls[Item], item: Item) -> Deferred[Any]:
@@ -173,4 +174,8 @@ def answer_of(calls: JoinedCalls[Item], item: Item) -> Deferred[Any]:
 
 
 def _log_failure(failure: Failure) -> None:
-    log.failure("answers of Redis were not handed out", failure, event="redis.answers_failed")
+    log.failure(
+        "Answers of Redis could not be given to their callers",
+        failure,
+        event="redis.answers_failed",
+    )

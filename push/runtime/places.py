@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from push.runtime.ports import Clock
 from push.runtime.timers import Debounced
 
-# After that what is still done holds up nobody any more: the server that it waits for may be away,
+# After that what is still done holds up nobody any more: its server may be unreachable,
 # and others are not.
 HOLD_SECONDS = 0.1
 

@@ -96,8 +96,8 @@ class Subscription:
       `failed_attempts` copies count.
 
     `live`: what comes on the channel may be handed out. Otherwise the session reads on from the
-    log, but only once the channel is `heard`: what is published between a read and the subscription
-    would be missed.
+    log, but only once the channel is `subscribed`: otherwise it would miss what is published
+    between the read and the subscription.
 
     Messages, as tuples that are mostly the same ones for all sessions, or None:
 
@@ -117,7 +117,6 @@ class Subscription:
         "failed_offset",
         "front_ahead",
         "front_since",
-        "heard",
         "is_to_report",
         "live",
         "pending",
@@ -126,6 +125,7 @@ class Subscription:
         "shard",
         "start_offset",
         "stream",
+        "subscribed",
     )
 
     def __init__(self, stream: str, position: int, shard: int = 0) -> None:
@@ -135,7 +135,7 @@ class Subscription:
         self.position = position
         self.cursor = position
         self.live = False
-        self.heard = False
+        self.subscribed = False
         self.reported = position
         self.is_to_report = False
         self.pending: tuple[HandedOut, ...] | None = None

@@ -363,7 +363,7 @@ class World:
                     entry, gone = None, EXPIRED if stream.startswith("dev:") else GONE
                 if delivery_policy is self.impatient and self.chance.random() < 0.5:
                     continue
-                _, moved = delivery_policy.again(session, delivery, entry, 0, gone)
+                _, moved = delivery_policy.redeliver(session, delivery, entry, 0, gone)
                 if moved is not None:
                     self.writer.moved(seat, moved)
 

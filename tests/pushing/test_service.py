@@ -26,7 +26,7 @@ from push.wire.errors import RequestError
 from push.wire.idents import Snowflake
 
 DAY = 86_400
-UNKNOWN = "0000000000000"  # the form of a token is checked at the door
+UNKNOWN = "0000000000000"  # the form of a token is checked by the HTTP interface
 
 
 class Backend:

@@ -59,7 +59,7 @@ class ZooKeeperRegistry(ReconcilingRegistry):
         options: Mapping[str, Any] | None = None,
     ) -> None:
         timing = timing or Timing()
-        # What lives is back by then: its client was replaced, and made a session.
+        # What lives has registered again by then: its client was replaced, and made a session.
         super().__init__(reactor, random, timing, return_seconds=timing.reconnect + timing.lease)
         self._reactor: Reactor = reactor
         before, _, rest = hosts.rpartition("@")
@@ -119,7 +119,7 @@ class ZooKeeperRegistry(ReconcilingRegistry):
         self._changed_at = self._reactor.seconds()
         self._connected = is_connected
         self._all_stale = True  # watches end with the connection
-        self._doubt()
+        self._hold_losses()
         if self._connected:
             if self._logged_away:
                 log.info(
@@ -173,10 +173,10 @@ class ZooKeeperRegistry(ReconcilingRegistry):
         return f"ZooKeeper at {self._servers} is unreachable: {self._reason}"
 
     def _replace_if_dead(self) -> None:
-        """A client that is away for long might never reconnect: a server that lost its data refuses
-        every client that saw more than it has; one that is just starting may accept a connection
-        and never answer its request for a session, and kazoo waits a whole session time for that;
-        and kazoo's thread ends permanently at some errors."""
+        """A client that is offline for long might never reconnect: a server that lost its data
+        refuses every client that saw more than it has; one that is just starting may accept a
+        connection and never answer its request for a session, and kazoo waits a whole session time
+        for that; and kazoo's thread ends permanently at some errors."""
         if self._reactor.seconds() - self._changed_at < self._timing.reconnect:
             return
         self._written.clear()
@@ -213,11 +213,11 @@ class ZooKeeperRegistry(ReconcilingRegistry):
     ) -> RegistrySnapshot:
         for key in [key for key in self._written if key not in own]:
             await self._delete_own(key)
-        rivals = {}
+        conflicts = {}
         for key, entry in own.items():
-            rival = await self._write(entry)
-            if rival is not None:
-                rivals[key] = rival
+            conflict = await self._write(entry)
+            if conflict is not None:
+                conflicts[key] = conflict
         if fresh:
             await self._ask("sync_async", self._root)  # this server may lag behind the leader
         entries = await self._read()
@@ -225,7 +225,7 @@ class ZooKeeperRegistry(ReconcilingRegistry):
             if key in self._written and key not in entries:
                 del self._written[key]  # somebody took it out: once more
                 self._wake(self._timing.notice)
-        return RegistrySnapshot(entries, rivals, self._era)
+        return RegistrySnapshot(entries, conflicts, self._era)
 
     # --- Writing -----------------------------------------------------------------------------
 
@@ -260,10 +260,10 @@ class ZooKeeperRegistry(ReconcilingRegistry):
                 await self._ask("create_async", path, data, ephemeral=True, makepath=True)
             except NodeExistsError:
                 try:
-                    rival = await self._settle_existing(entry, data)
+                    conflict = await self._settle_existing(entry, data)
                 except (NoNodeError, BadVersionError):
                     continue  # it changed under our hands
-                return rival
+                return conflict
             else:
                 self._wrote(entry, data, 0)
                 return None

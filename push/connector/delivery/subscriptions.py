@@ -24,7 +24,7 @@ from push.devices.sessions import Sessions
 from push.redis.connection.errors import StoreUnavailable
 from push.runtime.places import Places
 from push.runtime.ports import Clock
-from push.runtime.tasks import all_of
+from push.runtime.tasks import gather_deferreds
 from push.runtime.timers import sleep
 from push.session.entry import Entry
 from push.session.subscription import Subscription
@@ -82,14 +82,14 @@ class SessionSubscriptions:
     def __init__(
         self,
         reactor: Clock,
-        sources: ShardedStreams,
+        streams: ShardedStreams,
         sessions: Sessions,
         snowflake: Snowflake,
         commands: RemoteCommands,
         port: GatewayPort,
     ) -> None:
         self._reactor = reactor
-        self._sources = sources
+        self._streams = streams
         self._sessions = sessions
         self._snowflake = snowflake
         self._commands = commands
@@ -107,18 +107,18 @@ class SessionSubscriptions:
         waiting = []
         for subscription in subscriptions:
             device.subscriptions[subscription.stream] = subscription
-            hub = self._sources.of(subscription).hub
+            hub = self._streams.of(subscription).hub
             confirmed = hub.follow(subscription.stream, device, subscription)
             if confirmed.called:
-                subscription.heard = True
+                subscription.subscribed = True
             else:
                 waiting.append(confirmed.addCallback(_mark_heard, subscription))
-        return all_of(waiting)
+        return gather_deferreds(waiting)
 
     def end(self, device: DeviceSession) -> None:
         """Follow nothing any more."""
         for subscription in device.subscriptions.values():
-            self._sources.unfollow(device, subscription)
+            self._streams.unfollow(device, subscription)
         refresh = self._refreshes.get(device)
         if refresh is not None and not refresh.is_running:
             del self._refreshes[device]
@@ -325,15 +325,15 @@ class SessionSubscriptions:
 
     def end_stream(self, stream: str) -> None:
         """Nobody follows `stream` any more, and nobody will."""
-        for device in self._sources.followers_of(stream):
+        for device in self._streams.followers_of(stream):
             if self.is_refreshing(device):
                 self.mark_outdated(device)
             self.remove(device, stream)
 
     def _unfollow(self, device: DeviceSession, subscription: Subscription) -> None:
-        self._sources.unfollow(device, subscription)
+        self._streams.unfollow(device, subscription)
         del device.subscriptions[subscription.stream]
-        self._sources.cursors.ends(device, subscription)
+        self._streams.cursors.ends(device, subscription)
         if device.protocol.window is not None:
             device.protocol.window.forget(subscription)
         self._notify(device, subscription.stream, "unfollow", msgspec.UNSET)
@@ -352,5 +352,5 @@ def _fire(waiters: Iterable[Deferred[None]]) -> None:
 
 
 def _mark_heard(result: None, subscription: Subscription) -> None:
-    subscription.heard = True
+    subscription.subscribed = True
     return result

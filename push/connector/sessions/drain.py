@@ -73,7 +73,9 @@ class Drain:
         if not self._have_elsewhere(waiting):
             return
         log.info(
-            "Draining: {count} sessions go elsewhere", count=len(waiting), event="drain.started"
+            "Draining: {count} sessions are sent to other connectors",
+            count=len(waiting),
+            event="drain.started",
         )
         try:
             while waiting:

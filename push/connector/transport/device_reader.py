@@ -92,7 +92,7 @@ class DeviceReader:
             ready = self._poll.poll(0, READS_AT_ONCE)
             self._read(ready)
             if len(ready) < READS_AT_ONCE or seconds() >= end:
-                return  # what is left is in the `epoll`: the reactor comes back
+                return  # what is left is in the `epoll`: the reactor calls again
 
     def _read(self, ready: list[tuple[int, int]]) -> None:
         transports = self._transports
@@ -103,7 +103,7 @@ class DeviceReader:
             try:
                 reason = transport.read()
             except Exception:
-                log.failure("What a device sent could not be read", event="connection.read_failed")
+                log.failure("Data of a device could not be read", event="connection.read_failed")
                 self._end(transport, Failure())
                 continue
             if reason is not None:

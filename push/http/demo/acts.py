@@ -98,10 +98,10 @@ class DemoActs:
             people=sorted(people, key=lambda each: each.user),
             launcher=self._services.launcher is not None,
             ends=self.ends_ms(person, now_ms),
-            message=await self._funnel(person),
+            message=await self._counts_of(person),
         )
 
-    async def _funnel(self, person: Person) -> MessageLedger | None:
+    async def _counts_of(self, person: Person) -> MessageLedger | None:
         if not person.last_message:
             return None
         try:

@@ -62,7 +62,7 @@ class ArrivalsSocket(ListeningSocket):
         return Arrival(client, address)
 
 
-class Lobby:
+class WaitingStrangers:
     """Strangers that wait, `most` at one time: of each address one after the other.
 
     When there is no room, one more takes the place of the longest waiting of an address that has

@@ -76,7 +76,7 @@ class PushRoutes:
         problems=("unknown_token", "unknown_group", "unavailable"),
         once=True,
         traced=True,
-        direct=True,
+        fast_path=True,
         audited=False,
     )
     async def push(self, call: Request) -> Response:
@@ -108,7 +108,7 @@ class PushRoutes:
         problems=("unavailable",),
         once=True,
         traced=True,
-        direct=True,
+        fast_path=True,
         audited=False,
     )
     async def push_batch(self, call: Request) -> Response:

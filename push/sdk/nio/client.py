@@ -379,7 +379,9 @@ class PushClient(BlockingChatMethods):
     def _check_thread(self) -> None:
         for driver in (self._driver, self._lone_driver):
             if driver is not None and driver.is_own_thread:
-                raise CalledInCallback("`on_state` may not wait for the client: it would for ever")
+                raise CalledInCallback(
+                    "`on_state` may not wait for the client: it would wait forever"
+                )
 
 
 def _longest_wait(timeout: float | None) -> float | None:
