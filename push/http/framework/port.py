@@ -36,6 +36,9 @@ SMALL_READ_BYTES = 512
 SMALL_READS_AT_ONCE = 8
 MAX_BYTES_AT_ONCE = 4 * 1024  # of an answer that does not wait for the next turn
 STRANGERS_AT_ONCE = 4
+# Connections and requests of an owner that wait for their turn; with more, new ones wait as
+# strangers do.
+MOST_KNOWN_WAITING = 64
 # Of the time, beside what strangers have: who connects to show a key is not to wait for their work.
 ACCEPTING_SHARE = 0.3
 # Work of strangers that waits: with more of it, and all connections taken, new ones wait to be
@@ -231,7 +234,6 @@ class HttpPort(BoundedPort):
         self._lane = self._accepting.lane(_ACCEPTING, is_known=False)
         self.crumbs = Crumbs(self.reactor)
         self._lobby = Lobby(self._crowd.max_connections, site.trusted_proxies)
-        self._known_waiting = 0
 
     def createInternetSocket(self) -> ArrivalsSocket:
         listening = ArrivalsSocket(fileno=super().createInternetSocket().detach())
@@ -261,24 +263,24 @@ class HttpPort(BoundedPort):
             if self._lobby.is_full:
                 self.stopReading()
                 break
-            if self._known_waiting >= LOOKS_AT_ONCE:
-                break
             arrival = self.socket.next_arrival()
-            if arrival is not None:
-                arrival.look(self.first_look.owner)
+            if arrival.look(self.first_look.owner):
                 self._receive(arrival)
+            else:
+                arrival.socket.close()
 
     def _receive(self, arrival: Arrival) -> None:
-        if arrival.owner:
-            self._known_waiting += 1
-            lane = self.turns.lane(arrival.owner, is_known=True)
-            self.turns.work(lane, partial(self._let_known_in, arrival))
-        else:
+        """One that is known comes in as soon as the time of its owner lets it."""
+        owner = arrival.owner
+        if not owner:
             self._lobby.add(arrival)
-
-    def _let_known_in(self, arrival: Arrival) -> None:
-        self._known_waiting -= 1
-        self._let_in(arrival)
+            return
+        lane = self.turns.lane(owner, is_known=True)
+        if len(lane.waiting) < MOST_KNOWN_WAITING:
+            self.turns.work(lane, partial(self._let_in, arrival))
+        else:
+            arrival.line = owner
+            self._lobby.add(arrival)
 
     def _let_strangers_in(self, *, at_once: bool = True) -> None:
         if self._lobby.size and not self._strangers_come:
