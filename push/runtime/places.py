@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 
 from twisted.internet.defer import Deferred
@@ -17,13 +17,13 @@ HOLD_SECONDS = 0.1
 
 
 class Places:
-    """`at_a_time` of them; those that wait get one in order."""
+    """`at_a_time` of them. Of those that wait each owner gets one in turn, however many it wants."""
 
     def __init__(self, clock: Clock, at_a_time: int) -> None:
         self._clock = clock
         self._at_a_time = at_a_time
         self._begun: dict[object, float] = {}  # since when each place is taken, in order
-        self._waiting: deque[Deferred[object]] = deque()
+        self._waiting: dict[Hashable, deque[Deferred[object]]] = {}  # by owner, who is next first
         self._giving = False
         self._look = Debounced(clock, HOLD_SECONDS, self._give_back_held)
 
@@ -31,20 +31,38 @@ class Places:
         self._look.cancel()
 
     @asynccontextmanager
-    async def place(self) -> AsyncIterator[None]:
-        """Inside it one is taken."""
+    async def place(self, owner: Hashable) -> AsyncIterator[None]:
+        """Inside it `owner` has one."""
         if self._has_free and not self._waiting:
             place = self._take()
         else:
-            turn: Deferred[object] = Deferred(self._waiting.remove)
-            self._waiting.append(turn)
-            self._look.request(self._until_held_seconds())
-            place = await turn
+            place = await self._turn_of(owner)
         try:
             yield
         finally:
             if self._begun.pop(place, None) is not None:
                 self._give()
+
+    def _turn_of(self, owner: Hashable) -> Deferred[object]:
+        waiting = self._waiting.setdefault(owner, deque())
+        turn: Deferred[object] = Deferred(lambda turn: self._forget(owner, turn))
+        waiting.append(turn)
+        self._look.request(self._until_held_seconds())
+        return turn
+
+    def _forget(self, owner: Hashable, turn: Deferred[object]) -> None:
+        waiting = self._waiting[owner]
+        waiting.remove(turn)
+        if not waiting:
+            del self._waiting[owner]
+
+    def _next_turn(self) -> Deferred[object]:
+        owner = next(iter(self._waiting))
+        waiting = self._waiting.pop(owner)
+        turn = waiting.popleft()
+        if waiting:
+            self._waiting[owner] = waiting  # behind the others
+        return turn
 
     @property
     def _has_free(self) -> bool:
@@ -61,7 +79,7 @@ class Places:
         self._giving = True
         try:
             while self._waiting and self._has_free:
-                self._waiting.popleft().callback(self._take())
+                self._next_turn().callback(self._take())
         finally:
             self._giving = False
 
