@@ -8,7 +8,7 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from push.runtime.places import HOLD_SECONDS, Places
+from push.runtime.places import HOLD_SECONDS, RESTED_SECONDS, Places
 
 AT_A_TIME = 3
 
@@ -54,6 +54,20 @@ def test_the_next_in_order_begins_when_one_ends(works: Works) -> None:
     assert works.begun == [0, 1, 2, 3, 4]
 
 
+def test_who_had_no_place_lately_comes_first(works: Works) -> None:
+    for owner in ("anna", "bob", "carol"):
+        works.begin(owner)  # 0, 1, 2
+    for owner in ("anna", "bob", "dora", "anna"):
+        works.begin(owner)  # 3, 4, 5, 6
+    works.ends[0].callback(None)
+    assert works.begun[3:] == [5]
+    works.clock.advance(RESTED_SECONDS)
+    works.begin("bob")  # 7
+    for number in (1, 2, 5, 7):
+        works.ends[number].callback(None)
+    assert works.begun[4:] == [7, 3, 4, 6]
+
+
 def test_one_owner_does_not_make_others_wait_for_all_that_it_wants(works: Works) -> None:
     for _ in range(AT_A_TIME + 3):
         works.begin("greedy")
@@ -61,7 +75,7 @@ def test_one_owner_does_not_make_others_wait_for_all_that_it_wants(works: Works)
     works.begin("bob")
     for number in range(5):
         works.ends[number].callback(None)
-    assert works.begun == [0, 1, 2, 3, 6, 7, 4, 5]
+    assert works.begun == [0, 1, 2, 6, 7, 3, 4, 5]
 
 
 def test_a_place_is_free_again_after_an_error(works: Works) -> None:
