@@ -66,24 +66,16 @@ class ChatScripts:
             },
         }
 
-    async def ask(
-        self,
-        server: RedisClient,
-        script: Script,
-        request: dict[str, Any],
-        *,
-        durable: bool = True,
-    ) -> list[Any]:
+    async def ask(self, server: RedisClient, script: Script, request: dict[str, Any]) -> list[Any]:
         """What the script answers on `server`: the errands that it leaves to be done, then its
-        values. Raises `RequestError`, `StoreUnavailable`.
+        values. Raises `RequestError`, `StoreUnavailable`."""
+        return self.accepted(await server.run(script, [], [self.encoded(request)], durable=True))
 
-        Texts in the request are `str`: the scripts' msgpack knows no binary. `durable` False: of a
-        script that changes nothing but the count of a rate.
-        """
-        arguments = [_encode({**self._common, **request})]
-        return self._accepted(await server.run(script, [], arguments, durable=durable))
+    def encoded(self, request: dict[str, Any]) -> bytes:
+        """Texts in the request are `str`: the scripts' msgpack knows no binary."""
+        return _encode({**self._common, **request})
 
-    def _accepted(self, reply: list[Any]) -> list[Any]:
+    def accepted(self, reply: list[Any]) -> list[Any]:
         """What follows "ok". Raises `RequestError` for "no"."""
         if reply[0] == b"ok":
             return reply[1:]
@@ -114,14 +106,16 @@ class Acting:
     ) -> list[Any]:
         """What the script answers on `server`, once all that it means for users was done.
 
-        As `ChatScripts.ask`. The request's "rate", a `UserRate`, is counted. After
-        `StoreUnavailable` it may have happened.
+        The request's "rate", a `UserRate`, is counted. `durable` False: of a script that changes
+        nothing else. Raises `RequestError`; `StoreUnavailable`: then it may have happened.
         """
         rate = request.get("rate")
         if rate and self.shards.of(user_stream(rate.user)) is not server:
             await self.count(rate)
             request = {**request, "rate": None}
-        errands, *values = await self._scripts.ask(server, script, request, durable=durable)
+        arguments = [self._scripts.encoded(request)]
+        reply: list[Any] = await server.run(script, [], arguments, durable=durable)
+        errands, *values = self._scripts.accepted(reply)
         if errands:
             try:
                 await self._outbox.run(server, errands)

@@ -23,13 +23,13 @@ class Applying:
     def __init__(
         self,
         survey_handler: SurveyHandler,
-        sources: ShardedStreams,
+        streams: ShardedStreams,
         subscriptions: SessionSubscriptions,
         freshness: Freshness,
         requests: RequestDispatcher,
         port: GatewayPort,
     ) -> None:
-        self._sources = sources
+        self._streams = streams
         self._subscriptions = subscriptions
         self._freshness = freshness
         self._requests = requests
@@ -42,7 +42,7 @@ class Applying:
         found = {sessions[id] for id in asked.sessions if id in sessions}
         # Every session of a user follows that user's stream: nobody needs to be looked for.
         for user in asked.users:
-            found.update(self._sources.followers_of(user_stream(user)))
+            found.update(self._streams.followers_of(user_stream(user)))
         for id in opening if asked.users or asked.dismissed else asked.sessions:
             if id in opening:
                 self._subscriptions.mark_outdated(opening[id])

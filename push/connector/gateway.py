@@ -82,19 +82,19 @@ class Gateway:
         self.freshness = Freshness(clock, shards, services.lease, services.bans, self)
         again_seconds = settings.limits.redeliver_after_seconds
         self.fanout = FanOut(clock, policy, wheel, again_seconds, self, services.tracer)
-        self.sources = ShardedStreams(
+        self.streams = ShardedStreams(
             clock, shards, self.fanout, settings.boot, self.commands.lost, self.freshness
         )
-        self._session_ends = SessionEnds(clock, self.sources, sessions, self._own)
-        self.drain = Drain(clock, self.sources.cursors, services.others, self)
+        self._session_ends = SessionEnds(clock, self.streams, sessions, self._own)
+        self.drain = Drain(clock, self.streams.cursors, services.others, self)
         self.subscriptions = SessionSubscriptions(
-            clock, self.sources, sessions, services.snowflake, self.commands, self
+            clock, self.streams, sessions, services.snowflake, self.commands, self
         )
         topics = TopicRequests(shards, services.topics, self.subscriptions, self)
         self.requests = self._make_requests(topics)
-        self._catch_up = CatchUp(clock, self.sources, policy, wheel, self.freshness, self)
+        self._catch_up = CatchUp(clock, self.streams, policy, wheel, self.freshness, self)
         self.acknowledgements = Acknowledgements(
-            self.counters, self.sources, self.session_events, self._catch_up
+            self.counters, self.streams, self.session_events, self._catch_up
         )
         self._handshake = self._make_handshake(topics)
         self.event_streams = self._make_event_streams()
@@ -111,7 +111,7 @@ class Gateway:
         return RequestDispatcher(handlers, self.freshness, bans, self, may_begin)
 
     def _make_events(self, policy: DeliveryPolicy) -> ProtocolEvents:
-        redelivery = Redelivery(self.clock, self.sources, policy, self.counters, self)
+        redelivery = Redelivery(self.clock, self.streams, policy, self.counters, self)
         acknowledgements, positions = self.acknowledgements, self.event_streams.positions
         return ProtocolEvents(
             self, self.counters, self._handshake, acknowledgements, redelivery, positions
@@ -143,7 +143,7 @@ class Gateway:
     def start(self) -> None:
         self._wheel.start()
         self.limits.start()
-        self.sources.start()
+        self.streams.start()
         self._listening = self._own(self.commands.listen())
 
     def _restored(self) -> None:
@@ -164,11 +164,11 @@ class Gateway:
                 RESTART_AFTER_SECONDS,
                 self.drain.servers(connection),
             )
-        await self.sources.store_all()
+        await self.streams.store_all()
         await self._until_all_are_gone(LINGER_SECONDS)
         await self.event_streams.stop()
         self.fanout.stop()
-        self.sources.stop()
+        self.streams.stop()
         self._wheel.stop()
         self.limits.stop()
         if self._listening is not None:
@@ -336,7 +336,7 @@ class Gateway:
     def apply_for(self, survey_handler: SurveyHandler) -> None:
         """Apply what was written elsewhere, when `survey_handler` is asked to."""
         Applying(
-            survey_handler, self.sources, self.subscriptions, self.freshness, self.requests, self
+            survey_handler, self.streams, self.subscriptions, self.freshness, self.requests, self
         )
 
     # Deadlines

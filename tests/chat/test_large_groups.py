@@ -11,8 +11,6 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from push.chat.actions import ChatScripts
 from push.chat.groups import CHANGED_AT_A_TIME
-from push.redis.client import RedisClient
-from push.redis.scripts import Script
 from push.wire.api.groups import NewGroup
 from tests.chat.conftest import User, keys_of, of_kind
 from tests.connector.conftest import Node
@@ -26,20 +24,14 @@ LAST = MANY[-1]
 def sizes(monkeypatch: pytest.MonkeyPatch, node: Node) -> Iterator[list[int]]:
     """For how many users each call of a script was that names users."""
     found: list[int] = []
-    ask = ChatScripts.ask
+    encoded = ChatScripts.encoded
 
-    async def noted(
-        scripts: ChatScripts,
-        server: RedisClient,
-        script: Script,
-        request: dict[str, Any],
-        **more: Any,
-    ) -> list[Any]:
+    def noted(scripts: ChatScripts, request: dict[str, Any]) -> bytes:
         if "users" in request:
             found.append(len(request["users"]))
-        return await ask(scripts, server, script, request, **more)
+        return encoded(scripts, request)
 
-    monkeypatch.setattr(ChatScripts, "ask", noted)
+    monkeypatch.setattr(ChatScripts, "encoded", noted)
     yield found
     assert found
     assert max(found) <= CHANGED_AT_A_TIME

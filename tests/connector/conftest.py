@@ -400,12 +400,12 @@ class Node:
     @property
     def hub(self) -> Hub:
         """Of the only server."""
-        return next(iter(self.gateway.sources)).hub
+        return next(iter(self.gateway.streams)).hub
 
     @property
     def log_cache(self) -> LogCache:
         """Of the only server."""
-        return next(iter(self.gateway.sources)).log_cache
+        return next(iter(self.gateway.streams)).log_cache
 
     def start(self) -> None:
         self.shards.start()

@@ -77,7 +77,7 @@ def test_a_turn_does_so_much_for_those_that_are_known(working: Working) -> None:
     ]
 
 
-def test_lanes_share_a_turn(working: Working) -> None:
+def test_owners_share_a_turn(working: Working) -> None:
     """However much one asks for, and whatever was asked for first."""
     greedy, modest = working.owner("greedy"), working.owner("modest")
     for number in range(20):
@@ -190,14 +190,14 @@ def test_work_that_fails_ends_no_other(working: Working, logged_errors: LoggedEr
     assert len(logged_errors.flush(RuntimeError)) == 1
 
 
-def test_lanes_of_addresses_that_have_gone_are_forgotten(working: Working) -> None:
+def test_owners_of_addresses_that_have_gone_are_forgotten(working: Working) -> None:
     kept = working.owner("192.0.2.7", is_known=False)
     working.ask(kept, "waits", at_once=False)
     numbers = random.Random(7)
     for _ in range(5000):
         working.owner(f"{numbers.getrandbits(64):x}", is_known=False)
 
-    assert len(working.turns._lanes) <= 1024
+    assert len(working.turns._owners) <= 1024
     assert working.owner("192.0.2.7", is_known=False) is kept
 
 

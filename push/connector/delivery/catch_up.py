@@ -29,17 +29,17 @@ class CatchUp:
     def __init__(
         self,
         reactor: Clock,
-        sources: ShardedStreams,
+        streams: ShardedStreams,
         delivery_policy: DeliveryPolicy,
         wheel: TimingWheel,
         freshness: Freshness,
         port: GatewayPort,
     ) -> None:
         self._reactor = reactor
-        self._sources = sources
+        self._streams = streams
         self._delivery_policy = delivery_policy
         self._wheel = wheel
-        self._cursors = sources.cursors
+        self._cursors = streams.cursors
         self._freshness = freshness
         self._port = port
         # Those it reads on for now, and whether they were woken meanwhile. Not kept in the session:
@@ -106,10 +106,10 @@ class CatchUp:
         helped = False
         part = _JoinedFrames(device)
         # None: those that were behind have joined their channels without a read.
-        for source, behind in self._behind(device).items():
+        for server, behind in self._behind(device).items():
             room = window.messages_max - window.used
             try:
-                helped |= await self._read_from(source, part, behind, room)
+                helped |= await self._read_from(server, part, behind, room)
             except StoreUnavailable:
                 self._stall(device)
         deadline = device.protocol.next_deadline()
@@ -119,7 +119,7 @@ class CatchUp:
 
     async def _read_from(
         self,
-        source: ServerStreams,
+        server: ServerStreams,
         part: _JoinedFrames,
         behind: list[tuple[Channel, Subscription]],
         room: int,
@@ -127,7 +127,7 @@ class CatchUp:
         # What the channels have handed on was in the logs before: this read misses none of it. It
         # counts when the server has lost its clock, which then is behind the channels.
         handed_on = [channel.last for channel, _ in behind]
-        reading = await source.pages.read([(c, f.position, room) for c, f in behind])
+        reading = await server.pages.read([(c, f.position, room) for c, f in behind])
         helped, device = False, part.device
         for (channel, subscription), page, offset in zip(
             behind, reading.pages, handed_on, strict=True
@@ -145,14 +145,14 @@ class CatchUp:
     ) -> dict[ServerStreams, list[tuple[Channel, Subscription]]]:
         behind: dict[ServerStreams, list[tuple[Channel, Subscription]]] = {}
         for subscription in device.subscriptions.values():
-            channel = self._sources.channel(subscription)
+            channel = self._streams.channel(subscription)
             if channel is None or not subscription.subscribed or subscription.live:
                 continue
             if channel.is_clear_after(subscription.position):
                 subscription.position = max(subscription.position, channel.last)
                 subscription.live = True
             else:
-                behind.setdefault(self._sources.of(subscription), []).append(
+                behind.setdefault(self._streams.of(subscription), []).append(
                     (channel, subscription)
                 )
         return behind

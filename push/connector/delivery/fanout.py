@@ -240,7 +240,7 @@ class FanOut:
         shares = _Shares({}, [], [])
         now = self._reactor.seconds()
         policy = self._delivery_policy
-        cursors, live = self._port.sources.cursors, policy.deliver_live
+        cursors, live = self._port.streams.cursors, policy.deliver_live
         written_before = policy.written
         stored, ephemeral = bool(batch.stored), batch.ephemeral
         codec: Codec | None = None
@@ -307,7 +307,7 @@ class FanOut:
             # Counted before they are written: a `send` drives all of them out of the caches.
             policy.written += len(devices) * len(batch.entries)
             for entry in batch.entries:
-                self._port.sources.counts.written_to(stream, entry.id, devices)
+                self._port.streams.counts.written_to(stream, entry.id, devices)
             write(devices, batch.encoded(codec))
         policy.note_written(stream, written_before)
         return others
@@ -328,7 +328,7 @@ class FanOut:
             else:
                 self.lost_qos0 += 1
                 self._port.session_events.dropped(device, entry.id, "congested")
-                self._port.sources.counts.count(
+                self._port.streams.counts.count(
                     subscription.stream, device.token, entry.id, CONGESTED
                 )
 
@@ -338,7 +338,7 @@ class FanOut:
             return
         fits = len(entry.body) <= device.protocol.max_frame_bytes
         outcome = WRITTEN if fits else TOO_LARGE
-        self._port.sources.counts.count(subscription.stream, device.token, entry.id, outcome)
+        self._port.streams.counts.count(subscription.stream, device.token, entry.id, outcome)
 
 
 def _counted_bytes(batch: Batch) -> int:

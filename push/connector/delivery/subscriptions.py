@@ -82,14 +82,14 @@ class SessionSubscriptions:
     def __init__(
         self,
         reactor: Clock,
-        sources: ShardedStreams,
+        streams: ShardedStreams,
         sessions: Sessions,
         snowflake: Snowflake,
         commands: RemoteCommands,
         port: GatewayPort,
     ) -> None:
         self._reactor = reactor
-        self._sources = sources
+        self._streams = streams
         self._sessions = sessions
         self._snowflake = snowflake
         self._commands = commands
@@ -107,7 +107,7 @@ class SessionSubscriptions:
         waiting = []
         for subscription in subscriptions:
             device.subscriptions[subscription.stream] = subscription
-            hub = self._sources.of(subscription).hub
+            hub = self._streams.of(subscription).hub
             confirmed = hub.follow(subscription.stream, device, subscription)
             if confirmed.called:
                 subscription.subscribed = True
@@ -118,7 +118,7 @@ class SessionSubscriptions:
     def end(self, device: DeviceSession) -> None:
         """Follow nothing any more."""
         for subscription in device.subscriptions.values():
-            self._sources.unfollow(device, subscription)
+            self._streams.unfollow(device, subscription)
         refresh = self._refreshes.get(device)
         if refresh is not None and not refresh.is_running:
             del self._refreshes[device]
@@ -325,15 +325,15 @@ class SessionSubscriptions:
 
     def end_stream(self, stream: str) -> None:
         """Nobody follows `stream` any more, and nobody will."""
-        for device in self._sources.followers_of(stream):
+        for device in self._streams.followers_of(stream):
             if self.is_refreshing(device):
                 self.mark_outdated(device)
             self.remove(device, stream)
 
     def _unfollow(self, device: DeviceSession, subscription: Subscription) -> None:
-        self._sources.unfollow(device, subscription)
+        self._streams.unfollow(device, subscription)
         del device.subscriptions[subscription.stream]
-        self._sources.cursors.ends(device, subscription)
+        self._streams.cursors.ends(device, subscription)
         if device.protocol.window is not None:
             device.protocol.window.forget(subscription)
         self._notify(device, subscription.stream, "unfollow", msgspec.UNSET)

@@ -180,7 +180,7 @@ class Handshake:
     def _check_user(self, user: str) -> None:
         """Raises `RequestError` `rate_limited` when they have too many connections already. One
         that this session has taken over is over."""
-        others = self._port.sources.followers_of(user_stream(user))
+        others = self._port.streams.followers_of(user_stream(user))
         self._limits.check_user(1 + sum(not other.is_over for other in others))
 
     async def _begin(self, device: DeviceSession, opened: Opened) -> None:

@@ -1,5 +1,5 @@
 -- Look at many streams at once whose first entry was to expire by now. Most are of devices that have acknowledged
--- all, and are asked for no more.
+-- all, and are not asked for again.
 -- KEYS: clock.
 -- ARGV: streams.
 -- Returns those in whose logs something waits.

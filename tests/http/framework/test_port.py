@@ -58,10 +58,10 @@ class Served:
         return accepting
 
     @property
-    def lobby(self) -> WaitingStrangers:
+    def strangers(self) -> WaitingStrangers:
         port: Any = self.listener._port
-        lobby: WaitingStrangers = port._waiting_strangers
-        return lobby
+        strangers: WaitingStrangers = port._waiting_strangers
+        return strangers
 
     def exhaust(self) -> None:
         """As if strangers, and those that are known, had just used more than their time."""
@@ -340,7 +340,7 @@ async def test_who_is_known_is_let_in_while_strangers_wait_to_be(
     port, accepting = served.listener.port, served.accepting
     accepting._paid_at = reactor.seconds() + 3600  # type: ignore[attr-defined]
     stranger, late = (socket.create_connection(("127.0.0.1", port)) for _ in range(2))
-    await wait_until(lambda: served.lobby.size == 2)
+    await wait_until(lambda: served.strangers.size == 2)
     late.sendall(make_request("POST", "/v1/push", PUSH))
     for request, status in (
         (make_request("POST", "/v1/push", PUSH), 202),
@@ -350,7 +350,7 @@ async def test_who_is_known_is_let_in_while_strangers_wait_to_be(
     late.settimeout(DEADLINE_SECONDS)
     answer = await deferToThread(late.recv, 65536)
     assert parse_responses(answer)[0].status == 202
-    assert served.lobby.size == 1
+    assert served.strangers.size == 1
     stranger.settimeout(DEADLINE_SECONDS)
     stranger.sendall(make_request("POST", "/v1/push", PUSH, key="app-key"))
     accepting._paid_at = 0.0
@@ -368,7 +368,7 @@ async def test_a_port_that_closes_closes_those_that_wait(served: Served, wait_un
     served.accepting._paid_at = reactor.seconds() + 3600  # type: ignore[attr-defined]
     client = socket.create_connection(("127.0.0.1", served.listener.port))
     client.settimeout(DEADLINE_SECONDS)
-    await wait_until(lambda: served.lobby.size == 1)
+    await wait_until(lambda: served.strangers.size == 1)
     served.accepting._rest.cancel()
     await served.listener.start_closing()
     assert await deferToThread(client.recv, 1) == b""
@@ -379,12 +379,12 @@ async def test_a_port_that_closes_closes_those_that_wait(served: Served, wait_un
 async def test_when_nobody_more_may_wait_the_rest_stays_with_the_system(
     served: Served, wait_until: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    port, accepting, lobby = served.listener.port, served.accepting, served.lobby
-    monkeypatch.setattr(lobby, "_most", 2)
-    monkeypatch.setattr(lobby, "_proxies", Networks(["127.0.0.1"]))
+    port, accepting, strangers = served.listener.port, served.accepting, served.strangers
+    monkeypatch.setattr(strangers, "_most", 2)
+    monkeypatch.setattr(strangers, "_proxies", Networks(["127.0.0.1"]))
     accepting._paid_at = reactor.seconds() + 3600  # type: ignore[attr-defined]
     clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(3)]
-    await wait_until(lambda: lobby.size == 2)
+    await wait_until(lambda: strangers.size == 2)
     for client in clients:
         client.settimeout(DEADLINE_SECONDS)
         client.sendall(make_request("POST", "/v1/push", PUSH, key="app-key"))
