@@ -230,7 +230,7 @@ class SessionSubscriptions:
             is_as_recorded = False
             while not is_as_recorded and not device.is_over:
                 try:
-                    async with self._reading.place():
+                    async with self._reading.place(device):
                         refresh.again = False
                         served = len(refresh.waiters)
                         record = await self._record(device)
