@@ -43,11 +43,7 @@ from push.daemons.process.node_name import NameLock, node_name
 from push.daemons.process.open_files import ConnectionRoom, raise_file_limit
 from push.daemons.process.reactor_lag import ReactorLag
 from push.daemons.process.signals import StopSignals
-from push.daemons.process.tuning import (
-    collect_garbage_less_often,
-    read_without_log_context,
-    use_monotonic_clock,
-)
+from push.daemons.process.tuning import tune
 from push.daemons.reload import RELOADED, Reload
 from push.daemons.security.api_key_files import ApiKeys
 from push.daemons.security.certificate import load_http_tls, load_server_tls
@@ -94,9 +90,7 @@ def make_service(
     """
     from twisted.internet import reactor
 
-    use_monotonic_clock(reactor)
-    read_without_log_context()
-    collect_garbage_less_often(reactor)
+    tune(reactor)
     return Composition(reactor, settings, roles, read_settings).service
 
 

@@ -335,10 +335,8 @@ def _arguments(batch: list[_Move]) -> list[Any]:
     places: dict[str, tuple[int, list[int]]] = {}
     for number, (stream, messages) in enumerate(passed.items(), 1):
         offsets = sorted(messages)
-        parts: list[str] = []
-        for offset in offsets:
-            parts += (str(offset), messages[offset].id)
-        streams.append([stream, parts])
+        parts = [part for offset in offsets for part in (offset, messages[offset].id)]
+        streams.append([stream, *parts])
         places[stream] = number, offsets
     return [streams, [_argument(move, *places[move.stream]) for move in batch]]
 
@@ -359,27 +357,19 @@ def _argument(move: _Move, number: int, offsets: list[int]) -> list[Any]:
     for offset in offsets[first:last]:
         message = own.get(offset)
         if message is None:
-            exceptions[str(offset)] = (GONE, False)
+            exceptions[offset] = (GONE, False)
         elif message.outcome is not None and message.outcome != ACKNOWLEDGED:
             outcome = GONE if message.outcome == LATE else message.outcome
-            exceptions[str(offset)] = (outcome, message.written)
-    holders: list[str | None] = []
-    for _, holder in move.members:
-        holders += (holder.token, holder.session_id)
-    return [
-        holders,
-        number,
-        move.cursor,
-        move.position,
-        first + 1,
-        last,
-        exceptions,
-        [
-            (delivery.id, delivery.offset, outcome if outcome == UNACKNOWLEDGED else GONE)
-            for delivery, outcome in move.late
-        ],
-        move.is_last,
+            exceptions[offset] = (outcome, message.written)
+    late = [
+        (delivery.id, delivery.offset, outcome if outcome == UNACKNOWLEDGED else GONE)
+        for delivery, outcome in move.late
     ]
+    more = (exceptions, late, move.is_last) if exceptions or late or move.is_last else False
+    argument: list[Any] = [number, move.cursor, move.position, first + 1, last, more]
+    for _, holder in move.members:
+        argument += (holder.token, holder.session_id)
+    return argument
 
 
 def _pass_on(result: Result, waiter: Deferred[Result]) -> Result:

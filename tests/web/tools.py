@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 WEB = ROOT / "push" / "web"
 HERE = ROOT / "tests" / "web"
 TOOLS = ROOT / ".venv" / "web"
-# Pictures of the pages, for people: no test looks at them, and each costs as much as a test.
+# Pictures of the pages, for people: no test looks at them.
 SCREENSHOTS = ROOT / "build" / "screenshots"
 KEEPS_SCREENSHOTS = os.environ.get("PUSH_TEST_SCREENSHOTS", "") not in ("", "0")
 MODULES = ("push.js", "push-chat.js", "push-tabs.js")

@@ -16,6 +16,9 @@ from push.wire.api.groups import GroupChanges, NewGroup, Users
 from push.wire.errors import RequestError
 from push.wire.signals import RequestName
 
+# From about a hundred users on: for each, Redis does as much as for a whole small request.
+MANY_USERS_BYTES = 1024
+
 
 class ConversationTarget(Struct, frozen=True):
     """The receivers of a message: exactly one of them."""
@@ -131,11 +134,11 @@ class ChatRequests:
             RequestName.CL: Handler(ConversationListBody, self._list),
             RequestName.TP: Handler(TypingBody, self._typing),
             RequestName.PS: Handler(PresenceBody, self._online),
-            RequestName.GC: Handler(NewGroup, self._create),
+            RequestName.GC: Handler(NewGroup, self._create, MANY_USERS_BYTES),
             RequestName.GPGI: Handler(GroupBody, self._get),
             RequestName.GPGM: Handler(MemberListBody, self._members),
-            RequestName.GAM: Handler(GroupUsersBody, self._add),
-            RequestName.GKM: Handler(GroupUsersBody, self._remove),
+            RequestName.GAM: Handler(GroupUsersBody, self._add, MANY_USERS_BYTES),
+            RequestName.GKM: Handler(GroupUsersBody, self._remove, MANY_USERS_BYTES),
             RequestName.GQ: Handler(GroupBody, self._leave),
             RequestName.GMI: Handler(ChangeGroupBody, self._change),
             RequestName.GD: Handler(GroupBody, self._dismiss),

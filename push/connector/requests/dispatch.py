@@ -47,12 +47,17 @@ class Handler:
     """What answers one kind of request. Both raise `RequestError`.
 
     `decode` makes its body, a `kind`, of the JSON; null in a member that may be absent is as if it
-    were. `handle` gets the caller and that body; the members of its answer are beside `ok`.
+    were. `handle` gets the caller and that body; the members of its answer are beside `ok`. One
+    with so many bytes as `large_from_bytes` is a large request (see `LargeRequests`).
     """
 
     def __init__(
-        self, kind: type[Body], handle: Callable[[Caller, Body], Awaitable[msgspec.Struct | None]]
+        self,
+        kind: type[Body],
+        handle: Callable[[Caller, Body], Awaitable[msgspec.Struct | None]],
+        large_from_bytes: int = LARGE_REQUEST_BYTES,
     ) -> None:
+        self.large_from_bytes = large_from_bytes
         self.decode = decoder_for(kind, nulls_taken_out_for(kind))
         self.handle: Callable[..., Awaitable[msgspec.Struct | None]] = handle
 
@@ -143,16 +148,24 @@ class RequestDispatcher:
                 if turn is not None:
                     await self._until(turn, device)
                     continue  # it may have ended meanwhile
-                await self._carry_out_in_its_place(device, len(device.requests[0].body))
+                await self._carry_out_in_its_place(device, self._is_large(device.requests[0]))
         finally:
             device.requests = None
             self._count(device, -device.request_bytes)
             self._tell_settled(device)
             del self._running[device]
 
-    async def _carry_out_in_its_place(self, device: DeviceSession, size_bytes: int) -> None:
+    def _handler_of(self, request: PublishRequested) -> Handler | None:
+        name = request.sub_signal  # one that is no number is known to nobody
+        return None if isinstance(name, str) else self._handlers.get(name)
+
+    def _is_large(self, request: PublishRequested) -> bool:
+        handler = self._handler_of(request)
+        least_bytes = LARGE_REQUEST_BYTES if handler is None else handler.large_from_bytes
+        return len(request.body) >= least_bytes
+
+    async def _carry_out_in_its_place(self, device: DeviceSession, is_large: bool) -> None:
         """Among those of other sessions."""
-        is_large = size_bytes >= LARGE_REQUEST_BYTES
         reads = self._port.reads
         self._in_line.add(device)
         self._tell_settled(device)
@@ -167,8 +180,7 @@ class RequestDispatcher:
         if device.is_over or not device.requests:
             return  # meanwhile
         request = device.requests.popleft()
-        sub_signal = request.sub_signal  # a name that is no number is known to nobody
-        handler = None if isinstance(sub_signal, str) else self._handlers.get(sub_signal)
+        sub_signal, handler = request.sub_signal, self._handler_of(request)
         try:
             await self._make_current(device)
             caller = Caller(device.session_id, device.token, device.user)

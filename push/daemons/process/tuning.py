@@ -16,7 +16,14 @@ log = Logger()
 GARBAGE_THRESHOLDS = (10_000, 50, 50)
 
 
-def use_monotonic_clock(reactor: Any) -> None:  # Any: a method of it is replaced
+def tune(reactor: Any) -> None:  # Any: methods of it are replaced
+    """All of it."""
+    use_monotonic_clock(reactor)
+    read_without_log_context()
+    collect_garbage_less_often(reactor)
+
+
+def use_monotonic_clock(reactor: Any) -> None:  # Any: as above
     """Let the reactor's timers run by a clock that nobody sets.
 
     Twisted's default is the time of the day: set back by an hour, no heartbeat or deadline

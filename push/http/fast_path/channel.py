@@ -124,8 +124,10 @@ class DirectChannel(LimitedChannel):
 def _bytes_of(answer: Response) -> bytes:
     """As twisted.web sends it."""
     begin = _begin_of_head(answer.status, answer.content_type, int(time()))
-    more = b"".join([b"\r\n%b: %b" % header for header in answer.headers])
-    return b"%b%d%b\r\n\r\n%b" % (begin, len(answer.body), more, answer.body)
+    head = b"%b%d" % (begin, len(answer.body))
+    for header in answer.headers:
+        head += b"\r\n%b: %b" % header
+    return b"%b\r\n\r\n%b" % (head, answer.body)
 
 
 @lru_cache(16)

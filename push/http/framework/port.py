@@ -317,20 +317,16 @@ class RequestSender:
 
     def __init__(self, turns: Turns, transport: Transport, owner_of: OwnerOf) -> None:
         self._turns = turns
-        self._transport = transport
+        tcp: object = transport
+        if isinstance(tcp, TLSMemoryBIOProtocol):
+            tcp = tcp.transport
+        self._tcp = tcp if isinstance(tcp, HttpTransport) else None
         self._owner_of = owner_of
         self.peer = transport.getPeer()  # it makes a new one each time
         ip = peer_ip(getattr(self.peer, "host", None))
         self.work_owner = self._strangers = turns.work_owner(counted_ip(ip), is_known=False)
         self._shown: bytes | None = None  # the header Authorization that came last
         self._has_asked = False
-
-    @property
-    def _tcp(self) -> HttpTransport | None:
-        tcp: object = self._transport
-        if isinstance(tcp, TLSMemoryBIOProtocol):
-            tcp = tcp.transport
-        return tcp if isinstance(tcp, HttpTransport) else None
 
     def is_refused(self) -> None:
         """What still comes is thrown away."""
@@ -350,7 +346,8 @@ class RequestSender:
         if tcp is not None:
             if is_first and self._shown is None:
                 return tcp.work_owner
-            tcp.belongs_to(self.work_owner)
+            if tcp.work_owner is not self.work_owner:
+                tcp.belongs_to(self.work_owner)
         return self.work_owner
 
     def recognise(self, request: IncomingRequest) -> None:

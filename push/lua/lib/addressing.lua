@@ -46,5 +46,5 @@ local function begin_record(id, to, offset, ttl, streams, trace, is_new)
   for i = 1, #lines, 1000 do
     redis.call('HSET', key, unpack(lines, i, math.min(i + 999, #lines)))
   end
-  redis.call('EXPIRE', key, ttl + KEPT_AFTER_SECONDS)
+  redis.call('EXPIRE', key, str(ttl + KEPT_AFTER_SECONDS))
 end

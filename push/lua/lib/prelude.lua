@@ -2,10 +2,15 @@
 -- server's clock key; the last three of ARGV, which are taken off here, are the caller's floor and deadline
 -- by that clock, and what every channel begins with.
 -- Offsets are microseconds since 1970: below 2^53, so a Lua number holds them exactly, but
--- tostring() would round them: `str` writes them.
+-- tostring() would round them: `str` writes them, each once in a call.
 local DAY_SECONDS = 86400
 
-local function str(number) return string.format('%d', number) end
+local texts = {}
+local function str(number)
+  local text = texts[number] or string.format('%d', number)
+  texts[number] = text
+  return text
+end
 
 -- What the name of every key begins with.
 local prefix = string.sub(KEYS[1], 1, -6)

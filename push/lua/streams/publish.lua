@@ -19,8 +19,9 @@ end
 
 -- `to_come`: how many messages of the call are after it.
 local function publish(item, to_come)
-  local waited_us, id, body, ttl, field, streams, stored, to, collapse, trace, idem, digest =
-    unpack(cmsgpack.unpack(item), 1, 12)
+  -- Its 12 values, which come behind one byte that says so: no table is made of them.
+  local _, waited_us, id, body, ttl, field, streams, stored, to, collapse, trace, idem, digest =
+    cmsgpack.unpack_limit(item, 12, 1)
   if now > deadline - waited_us then return { 'late' } end
   local moved = false
   if idem then
@@ -35,7 +36,7 @@ local function publish(item, to_come)
 
   keep.trace = trace
   local offset = stored and next_offset(to_come) or 0
-  local reply = { str(now), str(offset), id }
+  local reply = { now, offset, id }
   local addressed, known = {}, false
 
   for i = 1, #streams, 2 do

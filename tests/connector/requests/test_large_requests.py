@@ -16,6 +16,7 @@ from push.connector.limits.large_requests import (
     LARGE_REQUESTS_AT_A_TIME,
 )
 from push.connector.limits.read_queue import REQUESTS_AT_A_TIME
+from push.connector.requests.chat import MANY_USERS_BYTES
 from push.connector.requests.dispatch import Caller, Handler
 from push.wire.signals import RequestName, Signal
 from tests.waiting import WaitUntil
@@ -84,3 +85,21 @@ async def test_small_ones_of_several_sessions_do_not_wait_for_each_other(sent_by
 async def test_of_many_sessions_some_are_carried_out_at_a_time(sent_by_all: Any) -> None:
     running = await sent_by_all(100, REQUESTS_AT_A_TIME + 4)
     assert running.most == REQUESTS_AT_A_TIME
+
+
+@pytest_twisted.ensureDeferred
+async def test_groups_of_many_users_are_made_a_few_at_a_time(
+    node: Any, device: Callable[..., Awaitable[Any]]
+) -> None:
+    clients = [await device(acks=True) for _ in range(SESSIONS)]
+    for number, client in enumerate(clients):
+        await node.devices.bind(f"u{number}", client._credentials["token"])
+    running = Running(node, RequestName.GC)
+    members = [f"member{number:04}" for number in range(MANY_USERS_BYTES // 10)]
+    raw = json.dumps({"name": "g", "members": members}).encode()
+    for client in clients:
+        client.write_frame(Signal.PUBLISH, RequestName.GC, 100, raw)
+    for client in clients:
+        answer = await client.answer(Signal.PUB_ACK, 100)
+        assert json.loads(answer.body)["members"] == len(members) + 1
+    assert running.most == LARGE_REQUESTS_AT_A_TIME

@@ -329,6 +329,25 @@ test("a node whose events are missing is named, and a click connects again", asy
   page.problems.length = 0; // the browser's own note of what was refused
 });
 
+test("a list that is read further keeps its first page", async (t) => {
+  const page = await signedIn(t, "about");
+  const message = (id) => ({ id, ts: 1, to: { user: "anna" }, expires: null, addressed: 1, stored: 1, written: 0, acknowledged: 0, expired: 0, cancelled: 0, dropped: {} });
+  let isFurther = false;
+  await page.route("**/v1/messages*", (route) => {
+    const cursor = new URL(route.request().url()).searchParams.get("cursor");
+    isFurther ||= Boolean(cursor);
+    if (isFurther && !cursor) return; // whoever asks again for the first page waits for it
+    return route.fulfill({ json: { messages: [message(cursor ? "older" : "newest")], cursor: cursor ? null : "further" } });
+  });
+  await open(page, "messages");
+  await row(page, "newest").waitFor();
+  await button(page, "More").click();
+  await row(page, "older").waitFor();
+  // What the screen then does it does after its next picture.
+  await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(resolve)))));
+  assert.ok(await row(page, "newest").isVisible());
+});
+
 test("what has a name is found, whatever it names", async (t) => {
   const page = await signedIn(t);
   const finds = { anna: "The user anna", [N.phone]: `The device ${N.phone}`, [N.arrived]: `The message ${N.arrived}`, news: "The topic news", [N.group]: `The group ${N.group}`, "127.0.0.1": "Connections from 127.0.0.1" };
