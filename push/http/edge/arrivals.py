@@ -21,8 +21,8 @@ _LOOK = int(socket.MSG_PEEK | socket.MSG_DONTWAIT)
 
 
 class Arrival:
-    """A connection. `owner`: who seems to come, "" for a stranger. `line`: of those with whom it
-    waits."""
+    """A connection. `owner`: who seems to come, "" for a stranger. `line`: the name of the line in
+    which it waits."""
 
     __slots__ = ("address", "is_silent", "line", "owner", "socket")
 
@@ -34,7 +34,7 @@ class Arrival:
         self.is_silent = True  # has brought nothing yet
 
     def look(self, owner_of: Callable[[bytes], str]) -> bool:
-        """At what it has brought, which can still be read. Whether it has not ended without."""
+        """At what it has brought, which can still be read. False: it ended and brought nothing."""
         try:
             data = self.socket.recv(_LOOK_BYTES, _LOOK)
         except BlockingIOError:
