@@ -18,21 +18,19 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import _pytest.unittest
 import pytest
 import pytest_twisted
 from hypothesis import HealthCheck, settings
 from twisted.internet.task import deferLater
 from twisted.logger import LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
-from werkzeug.routing import Rule
 
 from benchmarks import running
 from benchmarks.running import Running, started_server
 from push.daemons.embedded_redis.binary import command_line, configuration, find_server
 from push.redis.client import RedisClient as OurRedis
 from push.redis.connection.url import parse_store_url
-from tests import warm
+from tests import cheaper, warm
 from tests.lanes import LongestFirst, in_order, is_slow, path_in_ids
 from tests.waiting import DEADLINE_SECONDS, WaitUntil, wait_for, wait_until
 
@@ -53,23 +51,7 @@ for _variable in ("MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "MAKELEVEL", "ARGS", "
 # A shell that starts a run in the background lets it ignore Ctrl-C: so would every program of it.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-# Werkzeug compiles a function that builds the addresses of a route, in 15 ms for all
-# routes of a site. Nothing of ours calls them, and more than a thousand tests make a site.
-_compile_builder = Rule._compile_builder
-_builders: dict[tuple[Any, ...], Any] = {}
-
-
-def _compile_builder_once(rule: Rule, append_unknown: bool = True) -> Any:
-    assert not rule.defaults, "they are compiled in"
-    key = rule.rule, tuple(rule._trace), append_unknown
-    if key not in _builders:
-        _builders[key] = _compile_builder(rule, append_unknown)
-    return _builders[key]
-
-
-Rule._compile_builder = _compile_builder_once  # type: ignore[method-assign]
-# At each test pytest looks, in 1.5 ms, which Twisted its trial is of. No test here is one of trial.
-_pytest.unittest._get_twisted_version = lambda: _pytest.unittest.TwistedVersion.NotInstalled
+cheaper.set_up()
 NO_SKIP = os.environ.get("PUSH_TEST_NO_SKIP", "") not in ("", "0")
 
 
@@ -381,6 +363,10 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The long ones first."""
     items[:] = in_order(items)
+
+
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    return cheaper.run_and_tell(item, nextitem) if cheaper.tells_little(item.config) else None
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LongestFirst:

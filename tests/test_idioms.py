@@ -40,6 +40,18 @@ FOLDERS = (
 MAX_FUNCTION_LINES = 50
 MAX_MODULE_LINES = 400
 MAX_MODULES_OF_A_FOLDER = 13
+# One name for the same thing in both SDKs, and for what a push becomes in the store.
+CLASS_NAMES_USED_AGAIN = {
+    "Chat",
+    "ChatMessage",
+    "Group",
+    "GroupChange",
+    "Message",
+    "PushClient",
+    "Recall",
+    "Receipt",
+    "Typing",
+}
 MAX_ANY = 69  # where no type says what comes: mostly of Twisted, zope and libraries without types
 
 
@@ -74,6 +86,16 @@ def test_a_clock_or_reactor_has_a_type() -> None:
         and "# Any: " not in line  # with the reason
     ]
     assert found == []
+
+
+def test_a_class_has_a_name_of_its_own(trees: dict[Path, ast.Module]) -> None:
+    names = Counter(
+        node.name
+        for tree in trees.values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ClassDef)
+    )
+    assert {name for name, times in names.items() if times > 1} == CLASS_NAMES_USED_AGAIN
 
 
 def test_few_names_may_be_anything(trees: dict[Path, ast.Module]) -> None:

@@ -1,4 +1,4 @@
-"""The layers of the house: imports go down, never up, and some layers know no Twisted."""
+"""The layers of the source tree: imports go down, never up, and some layers know no Twisted."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "push"
 
-# What each layer may import, beside itself. Written out and not as an order: two layers on one
-# height do not know each other, and pushctl and sdk stand beside the server, not on it.
+# What each layer may import, beside itself. Written out and not as an order: two layers
+# beside each other do not import each other, and the server imports neither pushctl nor sdk.
 _LOWEST = {"wire"}
 _SESSION = _LOWEST | {"session"}
 _REDIS = _SESSION | {"runtime", "redis"}

@@ -88,8 +88,14 @@ def run_pytest(
     )
 
 
-def test_what_a_test_leaves_behind_fails_it(tmp_path: Path) -> None:
-    ran = run_pytest(tmp_path, SAMPLE)
+PROCESSES = pytest.mark.parametrize(
+    "options", [(), ("-n", "2")], ids=["one process", "two processes"]
+)
+
+
+@PROCESSES
+def test_what_a_test_leaves_behind_fails_it(tmp_path: Path, options: tuple[str, ...]) -> None:
+    ran = run_pytest(tmp_path, SAMPLE, *options)
     bad = dict(re.findall(r"(?m)^(?:FAILED|ERROR) test_sample.py::(\w+) - (.*)$", ran.stdout))
     assert set(bad) == {
         "test_leaves_a_call",
@@ -105,7 +111,7 @@ def test_what_a_test_leaves_behind_fails_it(tmp_path: Path) -> None:
     assert ran.returncode == 1
 
 
-@pytest.mark.parametrize("options", [(), ("-n", "2")], ids=["one process", "two processes"])
+@PROCESSES
 @pytest.mark.parametrize(("no_skip", "status"), [("", 0), ("1", 1)])
 def test_a_skip_fails_the_run_only_when_asked_for(
     tmp_path: Path, no_skip: str, status: int, options: tuple[str, ...]

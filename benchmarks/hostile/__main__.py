@@ -47,7 +47,11 @@ from benchmarks.running import Running, raise_file_limit, started_server
 TARGET_RATIO, TARGET_WORST_MS, TARGET_GROWTH_MIB = 3.0, 100.0, 20.0
 SHOWN_ANSWERS = 4
 # Every registration and wrong secret of this benchmark comes from one address.
-SETTINGS = {"connector_ws": "127.0.0.1:0", "limits_registrations_per_minute": "0"}
+SETTINGS = {
+    "connector_ws": "127.0.0.1:0",
+    "connector_wss": "127.0.0.1:0",
+    "limits_registrations_per_minute": "0",
+}
 
 
 @dataclass

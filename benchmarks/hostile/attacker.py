@@ -26,6 +26,7 @@ class Attacker:
         self.answers: Counter[str] = Counter()
         self.connections = 0
         self.is_prepared = False  # has made what its flood needs
+        self.crowd: list[dict[str, str]] = []  # devices that it has registered
         self._begun = begun
         self._open: list[Connection] = []
 

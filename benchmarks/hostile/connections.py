@@ -22,7 +22,8 @@ WAIT_SECONDS = 30.0
 MASK = b"\x21\x43\x65\x07"
 VICTIM = "victim"  # the user of the well-behaved device
 MAX_UNANSWERED = 60  # the contract: 64 requests of a session
-SEALED = ("tls", "https")  # carriers
+SEALED = ("tls", "wss", "https")  # carriers
+OVER_WS = ("ws", "wss")
 TEXT, CONTINUATION, CLOSE, PING, PONG = 1, 0, 8, 9, 10
 UPGRADE = (
     b"GET /ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -43,9 +44,10 @@ class Target(NamedTuple):
     app_key: str
     pairs: list[dict[str, str]]
     api_key: str = ""
+    wss: int = 0
 
     def port(self, carrier: str) -> int:
-        ports = {"tcp": self.tcp, "tls": self.tls, "ws": self.ws}
+        ports = {"tcp": self.tcp, "tls": self.tls, "ws": self.ws, "wss": self.wss}
         return ports.get(carrier, self.http)  # "http" or "https"
 
 
@@ -108,8 +110,8 @@ def insecure_context() -> ssl.SSLContext:
 
 
 class Connection:
-    """Over `carrier`: "tcp", "tls", "ws", or "http" and "https" (bytes of which only status lines
-    are read)."""
+    """Over `carrier`: "tcp", "tls", "ws", "wss", or "http" and "https" (bytes of which only status
+    lines are read)."""
 
     def __init__(
         self,
@@ -120,8 +122,10 @@ class Connection:
         receive_buffer_bytes: int | None = None,
         upgrade: bool = True,
         sealed: bool = True,
+        source: str = "",
     ) -> None:
-        """`upgrade`, `sealed`: without it the handshake of WebSocket, or of TLS, is left out."""
+        """`upgrade`, `sealed`: without it the handshake of WebSocket, or of TLS, is left out.
+        `source`: the address of loopback from which it comes."""
         self.carrier = carrier
         self.answers = answers
         self.reads = True
@@ -136,9 +140,11 @@ class Connection:
         self._ws = WsFrames()
         self._socket: socket.socket = socket.socket()
         try:
+            if source:
+                self._socket.bind((source, 0))
             self._open(port, receive_buffer_bytes, sealed=sealed)
-            if carrier == "ws" and upgrade:
-                self._upgrade()
+            if carrier in OVER_WS and upgrade:
+                self.upgrade(UPGRADE)
         except (OSError, ssl.SSLError) as error:
             self._socket.close()
             raise Gone(f"not accepted: {type(error).__name__}") from None
@@ -156,8 +162,9 @@ class Connection:
         self._poll = select.poll()
         self._poll.register(self._socket, select.POLLIN)
 
-    def _upgrade(self) -> None:
-        self.send(UPGRADE)
+    def upgrade(self, request: bytes) -> None:
+        """The handshake of WebSocket."""
+        self.send(request)
         answer = b""
         while b"\r\n\r\n" not in answer:
             self._wait(select.POLLIN)
@@ -165,6 +172,9 @@ class Connection:
         if not answer.startswith(b"HTTP/1.1 101 "):
             raise Gone(answer.partition(b"\r\n")[0].decode("latin-1"))
         self._ws_fed(answer.partition(b"\r\n\r\n")[2])
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
 
     # --- Bytes
 
@@ -262,7 +272,7 @@ class Connection:
         if self.carrier in ("http", "https"):
             for part in data.split(b"HTTP/1.1 ")[1:]:
                 self.answers[f"HTTP {part[:3].decode('latin-1')}"] += 1
-        elif self.carrier == "ws":
+        elif self.carrier in OVER_WS:
             self._ws_fed(data)
         else:
             try:
@@ -306,7 +316,7 @@ class Connection:
         message_id: int = 0,
         request: RequestName | None = None,
     ) -> bytes:
-        if self.carrier == "ws":
+        if self.carrier in OVER_WS:
             return ws_frame(ws_text(signal, body, message_id, request.name if request else ""))
         return encode_frame(signal, request or 0, message_id, body)
 

@@ -77,6 +77,7 @@ def prepare(running: Running, attackers: int) -> Target:
         running.app_key,
         pairs,
         made["key"],
+        running.wss_address[1],
     )
 
 

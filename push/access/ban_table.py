@@ -104,7 +104,7 @@ class BanTable:
 class NewBans:
     """What sessions are to be compared with: bans that are new, or all of them (`of_all`).
 
-    `kicks`: orders that are kept for connectors that did not confirm them, as JSON.
+    `kicks`: kicks that are kept for connectors that did not confirm them, as JSON.
     """
 
     # Of more it is cheaper to judge each session by the whole table.

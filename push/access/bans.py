@@ -37,10 +37,10 @@ KEPT_KICK_SECONDS = 3600
 KEPT_KICKS = 1000
 
 
-async def keep_kick(server: RedisClient, order: bytes) -> None:
+async def keep_kick(server: RedisClient, kick: bytes) -> None:
     """Keep a kick that connectors did not confirm: each reads it before it next lets a session do
     anything, if that is within an hour and before 1000 others. Raises `StoreUnavailable`."""
-    await server.run(_keep_kick, [], [order, KEPT_KICK_SECONDS, KEPT_KICKS], durable=True)
+    await server.run(_keep_kick, [], [kick, KEPT_KICK_SECONDS, KEPT_KICKS], durable=True)
 
 
 class CheckBan(Protocol):
@@ -117,13 +117,13 @@ class Bans:
         reply = await self._server.command(
             "ZRANGEBYSCORE", self._server.key(keyspace.KICKS), since, "+inf", "WITHSCORES"
         )
-        for order, place in zip(reply[::2], reply[1::2], strict=True):
-            kicks.append((int(float(place)), order))
+        for kick, place in zip(reply[::2], reply[1::2], strict=True):
+            kicks.append((int(float(place)), kick))
 
     async def _apply(self, kicks: _Kicks) -> None:
         """What was not compared to the end, because of an error, is compared the next time."""
         new = self._log.new
-        new.kicks = [order for _, order in kicks]
+        new.kicks = [kick for _, kick in kicks]
         if new.are_there or kicks:
             await self._judge(new)
             self._log.new = NewBans()
@@ -175,9 +175,7 @@ class Bans:
             await self._log.forget_ended(self.now_ms())
             outcome = await self._server.run(_ban, [], arguments, durable=True, decode=int)
         if outcome < 0:
-            raise RequestError(
-                "not_allowed", f"there are {self._at_most} bans, and there may be no more"
-            )
+            raise RequestError("not_allowed", f"there are {self._at_most} bans, which is the limit")
         return await self._announced()
 
     async def lift(self, kind: BanKind, name: str) -> list[str]:

@@ -95,7 +95,7 @@ class MadeKeys:
             raise RequestError("already_exists", f"there is a key of the name {name}", field="name")
         if outcome < 0:
             raise RequestError(
-                "not_allowed", f"there are {MAX_KEYS} keys that were made, and may be no more"
+                "not_allowed", f"there are {MAX_KEYS} keys that were made, which is the limit"
             )
         key = ApiKey(name, sha256, frozenset(scopes), "made", created, expires)
         return key, await self._announce()

@@ -32,33 +32,29 @@ _take_rate = load_script("chat", "take_rate")
 _encode = msgspec.msgpack.Encoder().encode
 
 
-class Errands(Protocol):
+class OutboxRunner(Protocol):
     """Does what scripts leave to be done for users: `push.chat.outbox.UserOutbox`."""
 
     async def run(self, server: RedisClient, texts: Sequence[bytes]) -> None:
         """Do errands that are written down on `server`. Raises `StoreUnavailable`."""
 
 
-class Acting:
-    """Asks the scripts of chat (see request.lua), and has what they leave for users done.
+class ChatScripts:
+    """Asks the scripts of chat (see request.lua).
 
     `ttl_seconds` is how long messages wait in streams, `retention` how many. `refusals` counts what
     a limit refused.
     """
 
-    outbox: Errands  # set by `ChatService`: the outbox needs this object to be made
-
     def __init__(
         self,
         shards: Shards,
-        snowflake: Snowflake,
         *,
         ttl_seconds: int,
         retention: Retention,
         refusals: RefusalCounts,
     ) -> None:
         self.shards = shards
-        self.next_id = snowflake.next_id
         self._refusals = refusals
         # Of every request. `alone`: there is one server, so that scripts leave nothing to be done.
         self._common = {
@@ -70,6 +66,36 @@ class Acting:
             },
         }
 
+    async def ask(self, server: RedisClient, script: Script, request: dict[str, Any]) -> list[Any]:
+        """What the script answers on `server`: the errands that it leaves to be done, then its
+        values. Raises `RequestError`, `StoreUnavailable`."""
+        return self.accepted(await server.run(script, [], [self.encoded(request)], durable=True))
+
+    def encoded(self, request: dict[str, Any]) -> bytes:
+        """Texts in the request are `str`: the scripts' msgpack knows no binary."""
+        return _encode({**self._common, **request})
+
+    def accepted(self, reply: list[Any]) -> list[Any]:
+        """What follows "ok". Raises `RequestError` for "no"."""
+        if reply[0] == b"ok":
+            return reply[1:]
+        code, detail, field, *limit = (part.decode() for part in reply[1:])
+        if limit:
+            after, name, quota = limit
+            policy = LimitPolicy(name, int(quota), WINDOW_SECONDS)
+            raise over_limit(self._refusals, policy, detail, after_seconds=int(after))
+        raise RequestError(code, detail, field=field or None)
+
+
+class Acting:
+    """Runs the scripts of chat, and has what they leave for users done by `outbox`."""
+
+    def __init__(self, scripts: ChatScripts, outbox: OutboxRunner, snowflake: Snowflake) -> None:
+        self.shards = scripts.shards
+        self.next_id = snowflake.next_id
+        self._scripts = scripts
+        self._outbox = outbox
+
     async def run(
         self,
         server: RedisClient,
@@ -80,23 +106,23 @@ class Acting:
     ) -> list[Any]:
         """What the script answers on `server`, once all that it means for users was done.
 
-        Texts in the request are `str`: the scripts' msgpack knows no binary. Its "rate", a
-        `UserRate`, is counted. `durable` False: of a script that changes nothing else. Raises
-        `RequestError`; `StoreUnavailable`: then it may have happened.
+        The request's "rate", a `UserRate`, is counted. `durable` False: of a script that changes
+        nothing else. Raises `RequestError`; `StoreUnavailable`: then it may have happened.
         """
         rate = request.get("rate")
         if rate and self.shards.of(user_stream(rate.user)) is not server:
             await self.count(rate)
             request = {**request, "rate": None}
-        arguments = [self._encoded(request)]
-        errands, *values = self._accepted(await server.run(script, [], arguments, durable=durable))
+        arguments = [self._scripts.encoded(request)]
+        reply: list[Any] = await server.run(script, [], arguments, durable=durable)
+        errands, *values = self._scripts.accepted(reply)
         if errands:
             try:
-                await self.outbox.run(server, errands)
+                await self._outbox.run(server, errands)
             except StoreUnavailable as error:
                 # It has happened; the rest is written down, and done when it can be.
                 log.debug(
-                    "Something for users waits: {reason}",
+                    "Chat effects for users are not done yet; tried again: {reason}",
                     reason=error.reason,
                     event="chat.outbox_postponed",
                 )
@@ -114,22 +140,3 @@ class Acting:
         home = self.shards.of(user_stream(user))
         names = await home.command("SMEMBERS", home.key(f"{keyspace.USER_STREAMS}{user}"))
         return sorted(name.decode() for name in names if name.startswith(_GROUP))
-
-    async def ask(self, server: RedisClient, script: Script, request: dict[str, Any]) -> list[Any]:
-        """The same for the outbox itself, which has its own order: the errands that the script
-        leaves to be done, then its values."""
-        return self._accepted(await server.run(script, [], [self._encoded(request)], durable=True))
-
-    def _encoded(self, request: dict[str, Any]) -> bytes:
-        return _encode({**self._common, **request})
-
-    def _accepted(self, reply: list[Any]) -> list[Any]:
-        """What follows "ok". Raises `RequestError` for "no"."""
-        if reply[0] == b"ok":
-            return reply[1:]
-        code, detail, field, *limit = (part.decode() for part in reply[1:])
-        if limit:
-            after, name, quota = limit
-            policy = LimitPolicy(name, int(quota), WINDOW_SECONDS)
-            raise over_limit(self._refusals, policy, detail, after_seconds=int(after))
-        raise RequestError(code, detail, field=field or None)

@@ -28,7 +28,7 @@ from push.redis.scripts import Script, load_script
 from push.redis.work_queue import WorkQueue
 from push.runtime.ports import Clock
 from push.runtime.tasks import gather
-from push.wire.api.connections import Kicked
+from push.wire.api.connections import KickResult
 from push.wire.errors import RequestError
 from push.wire.idents import GROUP_PREFIX, USER_PREFIX, user_stream
 
@@ -60,14 +60,14 @@ class Erasure:
         outbox: UserOutbox,
         groups: Groups,
         devices: Devices,
-        clients: SessionQueries,
+        session_queries: SessionQueries,
     ) -> None:
         self._acting = acting
         self._shards = acting.shards
         self._outbox = outbox
         self._groups = groups
         self._devices = devices
-        self._clients = clients
+        self._session_queries = session_queries
 
     async def erase(self, user: str) -> list[str]:
         """Nothing of the user is left; sessions without a device are ended. Returns the nodes that
@@ -111,10 +111,10 @@ class Erasure:
     async def _end_sessions(self, user: str) -> list[str]:
         return (await self._kick(user)).silent
 
-    async def _kick(self, user: str) -> Kicked:
+    async def _kick(self, user: str) -> KickResult:
         """Sessions without a device, of which there is no record, end. Their clients do not
         reconnect."""
-        return await self._clients.kick(Filter(user=user, without_token=True))
+        return await self._session_queries.kick(Filter(user=user, without_token=True))
 
     async def _do_all(self, user: str) -> None:
         """All that is to be done, step by step. Raises `_AllIsDone`: another was faster."""
@@ -196,7 +196,7 @@ class ErasureRunner(PeriodicTask):
                 await self._erasure.go_on(user.decode())
             except (StoreUnavailable, RequestError) as error:
                 log.debug(
-                    "The erasure of a user waits: {error}",
+                    "A user is not erased yet; tried again: {error}",
                     error=str(error),
                     event="chat.erasure_postponed",
                 )

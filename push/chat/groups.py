@@ -42,7 +42,7 @@ _change = load_script("chat", "change")
 _dismiss = load_script("chat", "dismiss")
 _dismiss_part = load_script("chat", "dismiss_part")
 _joined = load_script("chat", "joined")
-_heir = load_script("chat", "heir")
+_next_owner = load_script("chat", "next_owner")
 
 
 class Groups:
@@ -166,7 +166,7 @@ class Groups:
             await self.let_go(group)
         except StoreUnavailable as error:
             log.debug(
-                "Members of a dismissed group wait: {reason}",
+                "Members of a dismissed group are not removed yet; tried again: {reason}",
                 reason=error.reason,
                 event="chat.dismissal_postponed",
             )
@@ -195,16 +195,16 @@ class Groups:
         found = ""
         for _ in range(TRIES):
             request = {"group": group, "user": user}
-            values = await self._acting.run(self._home(group), _heir, request, durable=False)
-            role, heir = (value.decode() for value in values)
+            values = await self._acting.run(self._home(group), _next_owner, request, durable=False)
+            role, next_owner = (value.decode() for value in values)
             if not role:
                 return found
             found = role
             try:
-                if role == "owner" and not heir:
+                if role == "owner" and not next_owner:
                     await self.dismiss(group, None)
                 elif role == "owner":
-                    await self.change(group, GroupChanges(owner=heir), None)
+                    await self.change(group, GroupChanges(owner=next_owner), None)
                     await self.leave(group, user)
                 else:
                     await self.leave(group, user)
@@ -242,7 +242,7 @@ class Groups:
         more: dict[str, Any],
     ) -> Results:
         """The users are judged one by one: a part at a time, of which the first counts for a rate.
-        What is refused after that is the result of those that are left."""
+        If the server refuses a part after that, the users that are left get its code."""
         each = list(dict.fromkeys(users))
         codes: list[str] = []
         turns = self._changing if len(each) > CHANGED_AT_A_TIME else contextlib.nullcontext()

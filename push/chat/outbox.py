@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import msgspec
 from twisted.logger import Logger
 
-from push.chat.actions import Acting
+from push.chat.actions import ChatScripts
 from push.devices.outbox import REMOVED, SubscriptionChange
 from push.devices.outbox import Outbox as DeviceOutbox
 from push.redis import keyspace
@@ -57,9 +57,9 @@ class _Errand(NamedTuple):
 class UserOutbox:
     """Does what the scripts of one server have written down for users of others."""
 
-    def __init__(self, acting: Acting, devices: DeviceOutbox) -> None:
-        self._acting = acting
-        self._shards = acting.shards
+    def __init__(self, scripts: ChatScripts, devices: DeviceOutbox) -> None:
+        self._scripts = scripts
+        self._shards = scripts.shards
         self._devices = devices
         self._turns = Semaphore(USERS_AT_A_TIME)
         self._letting_in = Semaphore(1)  # of all groups, so that Redis has time for others between
@@ -80,7 +80,7 @@ class UserOutbox:
         group, by, id, offset, *users = errand.arguments
         request = {"group": group, "by": by, "id": id, "offset": offset, "users": users}
         async with self._letting_in:
-            errands, *_ = await self._acting.ask(server, _let_in, request)
+            errands, *_ = await self._scripts.ask(server, _let_in, request)
         await self.run(server, errands)
         await self._done(server, errand)
 
@@ -104,7 +104,7 @@ class UserOutbox:
             "arguments": errand.arguments,
         }
         home = self._shards.of(user_stream(errand.user))
-        _, *values = await self._acting.ask(home, _user_errand, request)
+        _, *values = await self._scripts.ask(home, _user_errand, request)
         if errand.kind in ("follow", "unfollow"):
             last, tokens = values
             await self._change_devices(home, errand, last, [token.decode() for token in tokens])
@@ -150,7 +150,7 @@ class UserOutbox:
                 request["message"] = dict(zip(texts[::2], texts[1::2], strict=True))
             home = self._shards.of(user_stream(errand.user))
             # The seq that was copied last, and whether the one before it is wanted first.
-            _, copied, back = await self._acting.ask(home, _copy, request)
+            _, copied, back = await self._scripts.ask(home, _copy, request)
             seq = seq - 1 if back else int(copied) + 1
 
     async def _begin(self, server: RedisClient, owner: str, user: str) -> int | None:
@@ -167,7 +167,7 @@ class UserOutbox:
         request = {"user": user, "limit": ERRANDS_OF_USER}
         more = True
         while more:
-            _, for_user, for_devices = await self._acting.ask(server, _errands_of, request)
+            _, for_user, for_devices = await self._scripts.ask(server, _errands_of, request)
             await self.run(server, for_user)
             await self._devices.run(server, for_devices)
             more = max(len(for_user), len(for_devices)) >= ERRANDS_OF_USER
@@ -182,7 +182,7 @@ class UserOutboxRelay(PeriodicTask):
     """Does the errands of one server that were left undone."""
 
     def __init__(self, reactor: Clock, server: RedisClient, outbox: UserOutbox) -> None:
-        super().__init__(reactor, server, LOOK_SECONDS, "Errands for users were not done")
+        super().__init__(reactor, server, LOOK_SECONDS, "Chat effects for users were not done")
         self._outbox = outbox
 
     async def turn(self) -> None:
@@ -191,7 +191,7 @@ class UserOutboxRelay(PeriodicTask):
                 await self._outbox.run(self._server, due)
             except StoreUnavailable as error:
                 log.debug(
-                    "Something for users waits: {reason}",
+                    "Chat effects for users are not done yet; tried again: {reason}",
                     reason=error.reason,
                     event="chat.outbox_postponed",
                 )

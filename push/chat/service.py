@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from push.access.rate_limits import RefusalCounts
-from push.chat.actions import Acting
+from push.chat.actions import Acting, ChatScripts
 from push.chat.contacts import Contacts
 from push.chat.conversations import Conversations
 from push.chat.erasure import Erasure, ErasureRunner
@@ -40,23 +40,23 @@ class ChatService:
         refusals: RefusalCounts | None = None,
     ) -> None:
         self._settings = settings
-        acting = self._acting = Acting(
+        scripts = ChatScripts(
             shards,
-            snowflake,
             ttl_seconds=settings.ttl_seconds,
             retention=retention,
             refusals=RefusalCounts() if refusals is None else refusals,
         )
-        self._outbox = acting.outbox = UserOutbox(acting, devices)
+        self._outbox = UserOutbox(scripts, devices)
+        acting = self._acting = Acting(scripts, self._outbox, snowflake)
         contacts = Contacts(acting)
         self.groups = Groups(acting, contacts, settings, readers)
         self.messages = MessageService(acting, settings)
         self.conversations = Conversations(acting, settings)
         self.presence = PresenceService(acting, contacts, settings, online_of)
 
-    def erasure(self, devices: Devices, clients: SessionQueries) -> Erasure:
+    def erasure(self, devices: Devices, session_queries: SessionQueries) -> Erasure:
         """The part that erases users, with their `devices` and sessions."""
-        return Erasure(self._acting, self._outbox, self.groups, devices, clients)
+        return Erasure(self._acting, self._outbox, self.groups, devices, session_queries)
 
     def upkeep(self, reactor: Clock, server: RedisClient, erasure: Erasure) -> list[PeriodicTask]:
         """The periodic work for `server`."""

@@ -1,4 +1,4 @@
-"""Orders to connectors: end a session that lives elsewhere, leave the cluster."""
+"""Commands to connectors: end a session that lives elsewhere, leave the cluster."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class DrainCommand(msgspec.Struct, tag="drain"):
 _decode = msgspec.json.Decoder(EndSessionCommand | DrainCommand).decode
 
 
-def read_order(payload: bytes) -> EndSessionCommand | DrainCommand:
+def read_command(payload: bytes) -> EndSessionCommand | DrainCommand:
     """A command that was received; raises ValueError or RecursionError for one that is not ours."""
-    order = _decode(payload)  # msgspec's errors are ValueErrors
-    if isinstance(order, EndSessionCommand):
-        DisconnectCode(order.code)
-    return order
+    command = _decode(payload)  # msgspec's errors are ValueErrors
+    if isinstance(command, EndSessionCommand):
+        DisconnectCode(command.code)
+    return command
 
 
 class ControlChannel:
@@ -51,26 +51,26 @@ class ControlChannel:
         """Let the connector `boot` send its sessions elsewhere."""
         await self._give(boot, DrainCommand(rate_per_second))
 
-    async def _give(self, boot: str, order: EndSessionCommand | DrainCommand) -> None:
+    async def _give(self, boot: str, command: EndSessionCommand | DrainCommand) -> None:
         channel = self._server.channel(_name(boot))
-        await self._server.command("PUBLISH", channel, msgspec.json.encode(order))
+        await self._server.command("PUBLISH", channel, msgspec.json.encode(command))
 
     async def listen(
-        self, boot: str, obey: Callable[[EndSessionCommand | DrainCommand], None]
+        self, boot: str, execute: Callable[[EndSessionCommand | DrainCommand], None]
     ) -> None:
-        """Call `obey` with every order to this connector, from now on."""
+        """Call `execute` with every command to this connector, from now on."""
 
         def receive(payload: bytes) -> None:
             try:
-                order = read_order(payload)
+                command = read_command(payload)
             except (ValueError, RecursionError):
                 log.warn(
-                    "An order could not be read: {payload!r}",
+                    "A command of another node could not be read: {payload!r}",
                     payload=payload[:200],
                     event="cluster.order_unreadable",
                 )
                 return
-            obey(order)
+            execute(command)
 
         await self._server.subscribe_channel(_name(boot), receive)
 

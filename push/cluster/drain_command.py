@@ -9,7 +9,7 @@ from push.wire.errors import RequestError
 
 
 class NodeDrains:
-    """Orders to connectors by the name of their node."""
+    """Commands to connectors by the name of their node."""
 
     def __init__(self, directory: Directory, control: ControlChannel) -> None:
         self._directory = directory

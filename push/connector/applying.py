@@ -7,7 +7,7 @@ import msgspec
 from push.cluster.survey import SurveyHandler
 from push.connector.delivery.subscriptions import SessionSubscriptions
 from push.connector.requests.dispatch import RequestDispatcher
-from push.connector.sessions.currency import Currency
+from push.connector.sessions.freshness import Freshness
 from push.connector.sessions.port import GatewayPort
 from push.connector.sessions.sharded_streams import ShardedStreams
 from push.devices.session_query_types import APPLY, ApplyAsked
@@ -22,19 +22,19 @@ class Applying:
 
     def __init__(
         self,
-        answerer: SurveyHandler,
-        sources: ShardedStreams,
+        survey_handler: SurveyHandler,
+        streams: ShardedStreams,
         subscriptions: SessionSubscriptions,
-        currency: Currency,
+        freshness: Freshness,
         requests: RequestDispatcher,
         port: GatewayPort,
     ) -> None:
-        self._sources = sources
+        self._streams = streams
         self._subscriptions = subscriptions
-        self._currency = currency
+        self._freshness = freshness
         self._requests = requests
         self._port = port
-        answerer.handle(APPLY, self._apply, even_late=True)
+        survey_handler.handle(APPLY, self._apply, even_late=True)
 
     async def _apply(self, raw: bytes) -> None:
         asked = _decode(raw)
@@ -42,13 +42,13 @@ class Applying:
         found = {sessions[id] for id in asked.sessions if id in sessions}
         # Every session of a user follows that user's stream: nobody needs to be looked for.
         for user in asked.users:
-            found.update(self._sources.followers_of(user_stream(user)))
+            found.update(self._streams.followers_of(user_stream(user)))
         for id in opening if asked.users or asked.dismissed else asked.sessions:
             if id in opening:
                 self._subscriptions.mark_outdated(opening[id])
                 found.discard(opening[id])
         if asked.dismissed:
             self._subscriptions.end_stream(asked.dismissed)
-        await self._currency.apply(found)
+        await self._freshness.apply(found)
         # What they asked for before is done by the state before, or is judged by the new one.
         await self._requests.settled([each for each in found if each.session_id in asked.sessions])

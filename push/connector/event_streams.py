@@ -32,7 +32,7 @@ class StreamGateway(ConnectionOwner, Port):
     """The gateway, as streams of events see it."""
 
     @property
-    def sources(self) -> ShardedStreams: ...
+    def streams(self) -> ShardedStreams: ...
 
     @property
     def limits(self) -> ConnectorLimits: ...
@@ -122,7 +122,7 @@ class EventStreams:
         for connection in unsettled:
             self.settle(connection)
         # At most once: the next request of a client does not read what was written to this one.
-        self._gateway.sources.cursors.write_now()
+        self._gateway.streams.cursors.write_now()
         for connection in unsettled:
             protocol = connection.protocol
             if protocol.is_full and not connection.blocked and protocol.state is State.OPEN:

@@ -30,9 +30,9 @@ from push.connector.requests.chat import ChatRequests
 from push.connector.requests.dispatch import RequestDispatcher
 from push.connector.requests.handshake import Handshake
 from push.connector.requests.topics import TopicRequests
-from push.connector.sessions.currency import Currency
-from push.connector.sessions.device_session import Connection, DeviceSession, Phase
+from push.connector.sessions.device_session import DeviceSession, Phase, SessionConnection
 from push.connector.sessions.drain import Drain
+from push.connector.sessions.freshness import Freshness
 from push.connector.sessions.remote_commands import RemoteCommands
 from push.connector.sessions.services import GatewayServices, GatewaySettings
 from push.connector.sessions.session_ends import SessionEnds
@@ -79,22 +79,22 @@ class Gateway:
         self.delivery_policy = policy = DeliveryPolicy(settings.limits, drops.note)
         shards, sessions = services.shards, services.sessions
         self.commands = RemoteCommands(clock, services, settings.boot, settings.node, self)
-        self.currency = Currency(clock, shards, services.lease, services.bans, self)
+        self.freshness = Freshness(clock, shards, services.lease, services.bans, self)
         again_seconds = settings.limits.redeliver_after_seconds
         self.fanout = FanOut(clock, policy, wheel, again_seconds, self, services.tracer)
-        self.sources = ShardedStreams(
-            clock, shards, self.fanout, settings.boot, self.commands.lost, self.currency
+        self.streams = ShardedStreams(
+            clock, shards, self.fanout, settings.boot, self.commands.lost, self.freshness
         )
-        self._session_ends = SessionEnds(clock, self.sources, sessions, self._own)
-        self.drain = Drain(clock, self.sources.cursors, services.others, self)
+        self._session_ends = SessionEnds(clock, self.streams, sessions, self._own)
+        self.drain = Drain(clock, self.streams.cursors, services.others, self)
         self.subscriptions = SessionSubscriptions(
-            clock, self.sources, sessions, services.snowflake, self.commands, self
+            clock, self.streams, sessions, services.snowflake, self.commands, self
         )
         topics = TopicRequests(shards, services.topics, self.subscriptions, self)
         self.requests = self._make_requests(topics)
-        self._catch_up = CatchUp(clock, self.sources, policy, wheel, self.currency, self)
+        self._catch_up = CatchUp(clock, self.streams, policy, wheel, self.freshness, self)
         self.acknowledgements = Acknowledgements(
-            self.counters, self.sources, self.session_events, self._catch_up
+            self.counters, self.streams, self.session_events, self._catch_up
         )
         self._handshake = self._make_handshake(topics)
         self.event_streams = self._make_event_streams()
@@ -103,17 +103,15 @@ class Gateway:
 
     def _make_limits(self) -> ConnectorLimits:
         wanted, is_short = self._settings.connector_limits, self._services.is_short_of_memory
-        limits = ConnectorLimits(self.clock, wanted, is_short, self._over_rate)
-        limits.admission.connections = self.connections
-        return limits
+        return ConnectorLimits(self.clock, wanted, is_short, self._over_rate, self.connections)
 
     def _make_requests(self, topics: TopicRequests) -> RequestDispatcher:
         handlers = {**topics.handlers, **ChatRequests(self._services.chat).handlers}
         bans, may_begin = self._services.bans, self.limits.may_begin
-        return RequestDispatcher(handlers, self.currency, bans, self, may_begin)
+        return RequestDispatcher(handlers, self.freshness, bans, self, may_begin)
 
     def _make_events(self, policy: DeliveryPolicy) -> ProtocolEvents:
-        redelivery = Redelivery(self.clock, self.sources, policy, self.counters, self)
+        redelivery = Redelivery(self.clock, self.streams, policy, self.counters, self)
         acknowledgements, positions = self.acknowledgements, self.event_streams.positions
         return ProtocolEvents(
             self, self.counters, self._handshake, acknowledgements, redelivery, positions
@@ -126,7 +124,7 @@ class Gateway:
             self._settings,
             self.commands,
             self.drain,
-            self.currency,
+            self.freshness,
             self.subscriptions,
             topics,
             self.limits,
@@ -145,7 +143,7 @@ class Gateway:
     def start(self) -> None:
         self._wheel.start()
         self.limits.start()
-        self.sources.start()
+        self.streams.start()
         self._listening = self._own(self.commands.listen())
 
     def _restored(self) -> None:
@@ -166,18 +164,19 @@ class Gateway:
                 RESTART_AFTER_SECONDS,
                 self.drain.servers(connection),
             )
-        await self.sources.store_all()
+        await self.streams.store_all()
         await self._until_all_are_gone(LINGER_SECONDS)
         await self.event_streams.stop()
         self.fanout.stop()
-        self.sources.stop()
+        self.streams.stop()
         self._wheel.stop()
         self.limits.stop()
         if self._listening is not None:
             self._listening.cancel()
         await self._jobs.finished()
         self._catch_up.stop()
-        self.currency.stop()
+        self.subscriptions.stop()
+        self.freshness.stop()
         await self.session_events.store_all()
 
     async def _until_all_are_gone(self, patience_seconds: float) -> None:
@@ -296,7 +295,7 @@ class Gateway:
 
     def disconnect(
         self,
-        connection: Connection,
+        connection: SessionConnection,
         code: DisconnectCode,
         reason: str,
         after_seconds: int | None = None,
@@ -314,7 +313,7 @@ class Gateway:
         if code is DisconnectCode.KICKED and connection.device is not None:
             self._store_end(connection.device)  # the peer may take its time to close
 
-    def _over_rate(self, connection: Connection, limit: str) -> None:
+    def _over_rate(self, connection: SessionConnection, limit: str) -> None:
         reason = f"more than {limit} allows, for {OVER_RATE_SECONDS:.0f} s"
         self.disconnect(connection, DisconnectCode.RATE_LIMITED, reason)
 
@@ -322,7 +321,7 @@ class Gateway:
         """End a session permanently: its client does not reconnect by itself."""
         self.disconnect(device.connection, DisconnectCode.KICKED, reason)
 
-    def run(self, connection: Connection, job: Coroutine[Any, Any, None]) -> None:
+    def run(self, connection: SessionConnection, job: Coroutine[Any, Any, None]) -> None:
         def failed(failure: Failure) -> None:
             log.failure(
                 "A request of {ip} failed",
@@ -334,13 +333,15 @@ class Gateway:
 
         self._jobs.run(job, failed)
 
-    def apply_for(self, answerer: SurveyHandler) -> None:
-        """Apply what was written elsewhere, when `answerer` is asked to."""
-        Applying(answerer, self.sources, self.subscriptions, self.currency, self.requests, self)
+    def apply_for(self, survey_handler: SurveyHandler) -> None:
+        """Apply what was written elsewhere, when `survey_handler` is asked to."""
+        Applying(
+            survey_handler, self.streams, self.subscriptions, self.freshness, self.requests, self
+        )
 
     # Deadlines
 
-    def watch(self, connection: Connection) -> None:
+    def watch(self, connection: SessionConnection) -> None:
         deadline = connection.protocol.next_deadline()
         if deadline is not None:
             self._wheel.at(connection, deadline)
@@ -360,4 +361,4 @@ class Gateway:
 
 
 def _log_failure(failure: Failure) -> None:
-    log.failure("A job of the gateway failed", failure=failure, event="connector.job_failed")
+    log.failure("A task of the gateway failed", failure=failure, event="connector.job_failed")

@@ -10,7 +10,7 @@ from push.connector.delivery.acknowledgements import Acknowledgements
 from push.connector.delivery.redelivery import Redelivery
 from push.connector.requests.dispatch import RequestDispatcher
 from push.connector.requests.handshake import Handshake
-from push.connector.sessions.device_session import Connection, DeviceSession
+from push.connector.sessions.device_session import DeviceSession, SessionConnection
 from push.connector.sessions.port import GatewayPort
 from push.connector.transport.counters import Counters
 from push.session.events import (
@@ -67,7 +67,8 @@ class ProtocolEvents:
         self._redelivery = redelivery
         self._positions = positions
 
-    def handle(self, connection: Connection, events: list[Event]) -> None:
+    def handle(self, connection: SessionConnection, events: list[Event]) -> None:
+        """Act on what the protocol of `connection` found in its bytes, in order."""
         gateway = self._gateway
         for event in events:
             match event:
@@ -103,14 +104,14 @@ class ProtocolEvents:
                 case _:
                     assert_never(event)
 
-    def _goodbye(self, connection: Connection) -> None:
+    def _goodbye(self, connection: SessionConnection) -> None:
         """The session stays until what it asked for is carried out, and no longer reads."""
         if connection.protocol.state is State.ENDING:
             connection.read_no_more()
             self._gateway.requests.drained(session_on(connection))
             self._gateway.watch(connection)
 
-    def _ended(self, connection: Connection, event: Ended) -> None:
+    def _ended(self, connection: SessionConnection, event: Ended) -> None:
         if event.code in (DisconnectCode.BAD_FRAME, DisconnectCode.FRAME_TOO_LARGE):
             self._counters.bad_frames += 1
         # A peer's own code may be any word.
@@ -137,7 +138,7 @@ class ProtocolEvents:
             connection.end(event)
 
 
-def session_on(connection: Connection) -> DeviceSession:
+def session_on(connection: SessionConnection) -> DeviceSession:
     device = connection.device
     assert device is not None, "only a session that CONNECT has opened says this"
     return device

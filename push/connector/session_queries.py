@@ -62,16 +62,16 @@ class SessionQueryHandler:
     """The sessions of one connector, for the whole cluster."""
 
     def __init__(
-        self, reactor: Clock, port: SessionSource, answerer: SurveyHandler, node: str
+        self, reactor: Clock, port: SessionSource, survey_handler: SurveyHandler, node: str
     ) -> None:
         self._reactor = reactor
         self._port = port
         self._node = node
         # Asked again with an idempotency key, a message is not handed out again.
         self._pushed: OrderedDict[str, PushAnswer] = OrderedDict()
-        answerer.handle(LIST, self._list)
-        answerer.handle(KICK, self._kick)
-        answerer.handle(PUSH, self._push)
+        survey_handler.handle(LIST, self._list)
+        survey_handler.handle(KICK, self._kick)
+        survey_handler.handle(PUSH, self._push)
 
     async def _list(self, raw: bytes) -> list[Connection]:
         asked = _decode_list(raw)

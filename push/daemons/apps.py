@@ -24,7 +24,7 @@ def make_apps(
                 devices=domain.devices,
                 nodes=domain.directory,
                 drains=NodeDrains(domain.directory, domain.control),
-                sessions=domain.clients,
+                sessions=domain.session_queries,
                 users=domain.users,
                 erasure=domain.erasure,
                 topics=domain.topics,

@@ -20,7 +20,7 @@ from push.access.bans import CHANNEL as BANS
 from push.access.request_rates import RequestRates
 from push.connector.gateway import Gateway
 from push.connector.listener import device_factory
-from push.connector.session_queries import SessionQueryHandler as OwnClients
+from push.connector.session_queries import SessionQueryHandler
 from push.connector.transport.device_port import DevicePort
 from push.daemons.apps import make_apps
 from push.daemons.collectors import collectors_of
@@ -43,7 +43,7 @@ from push.daemons.process.node_name import NameLock, node_name
 from push.daemons.process.open_files import ConnectionRoom, raise_file_limit
 from push.daemons.process.reactor_lag import ReactorLag
 from push.daemons.process.signals import StopSignals
-from push.daemons.process.tuning import collect_garbage_less_often, use_monotonic_clock
+from push.daemons.process.tuning import tune
 from push.daemons.reload import RELOADED, Reload
 from push.daemons.security.api_key_files import ApiKeys
 from push.daemons.security.certificate import load_http_tls, load_server_tls
@@ -90,8 +90,7 @@ def make_service(
     """
     from twisted.internet import reactor
 
-    use_monotonic_clock(reactor)
-    collect_garbage_less_often(reactor)
+    tune(reactor)
     return Composition(reactor, settings, roles, read_settings).service
 
 
@@ -133,7 +132,7 @@ class Composition:
         self._webhooks: WebhookService | None = None
         self._backlog: Unacknowledged | None = None
         self._gateway = self._make_gateway() if "connector" in roles else None
-        self._domain.answerer.handle(BANS, self._confirm_bans)
+        self._domain.survey_handler.handle(BANS, self._confirm_bans)
         self._status = DaemonStatus(
             self._identity,
             settings,
@@ -162,8 +161,10 @@ class Composition:
             self._backlog = watch_gateway(self._reactor, self._domain.observer, self._gateway)
             self._add(BackgroundService(self._backlog))
             self._add(GatewayService(self._gateway))
-            OwnClients(self._reactor, self._gateway, self._domain.answerer, self._identity.node)
-            self._gateway.apply_for(self._domain.answerer)
+            SessionQueryHandler(
+                self._reactor, self._gateway, self._domain.survey_handler, self._identity.node
+            )
+            self._gateway.apply_for(self._domain.survey_handler)
             self._listen_for_devices(self._gateway)
         self._listen_for_http()
         self._status.membership = self._add(

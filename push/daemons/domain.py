@@ -105,19 +105,19 @@ class Domain:
         self.bans = self._make_bans(judge)
         self.keys = MadeKeys(reactor, shards.first, self.lease, keyring, self._announcing(KEYS))
         connectors, processes = self.directory.connectors, self.directory.processes
-        self.asker = Survey(reactor, shards.first, connectors, boot, processes=processes)
-        self.answerer = SurveyHandler(shards.first, boot, node, is_connector=is_connector)
-        self.answerer.handle(KEYS, self._confirm_keys)
+        self.survey = Survey(reactor, shards.first, connectors, boot, processes=processes)
+        self.survey_handler = SurveyHandler(shards.first, boot, node, is_connector=is_connector)
+        self.survey_handler.handle(KEYS, self._confirm_keys)
         self.observer = self._make_observer(node)
-        self._readers = Connectors(self.asker)
+        self._readers = Connectors(self.survey)
         self.devices = self._make_devices()
         self.topics = self._make_topics()
-        self.clients = SessionQueries(self.asker)
-        self.users = Users(shards, self.devices, self.clients)
+        self.session_queries = SessionQueries(self.survey)
+        self.users = Users(shards, self.devices, self.session_queries)
         self.pushing = self._make_pushing()
         self.chat = self._make_chat()
         self.webhooks = self._make_webhooks()
-        self.erasure = self.chat.erasure(self.devices, self.clients)
+        self.erasure = self.chat.erasure(self.devices, self.session_queries)
 
     def _make_webhooks(self) -> Webhooks:
         check_host, next_id = PublicHosts(self.reactor).check, self.snowflake.next_id
@@ -143,7 +143,7 @@ class Domain:
 
     def _announcing(self, what: str) -> Announce:
         async def announce() -> list[str]:
-            asked = await self.asker.ask(what, None, ALL_PROCESSES, thorough=True)
+            asked = await self.survey.ask(what, None, ALL_PROCESSES, thorough=True)
             return asked.silent
 
         return announce
@@ -156,8 +156,8 @@ class Domain:
         observer = Observer(
             self.reactor,
             self.shards,
-            self.asker,
-            self.answerer,
+            self.survey,
+            self.survey_handler,
             self.directory.processes,
             boot=self._boot,
             node=node,
@@ -182,7 +182,7 @@ class Domain:
 
     def _make_pushing(self) -> PushService:
         publisher = Publisher(self.shards, self.limits.retention)
-        by_ip = PushByIp(self.shards, self.clients)
+        by_ip = PushByIp(self.shards, self.session_queries)
         events = self.observer.push_events
         made = PushService(self.shards, publisher, self.snowflake, by_ip, events, self.tracer)
         self.observer.recorder.watch(Figures(counters={"pushes": made.accepted.total}))

@@ -29,8 +29,8 @@ class Background(Protocol):
 def upkeep_of(domain: Domain) -> list[Background]:
     """What every daemon does by itself: for its copies of shared state, and for every server."""
     work: list[Background] = [
-        domain.asker,
-        domain.answerer,
+        domain.survey,
+        domain.survey_handler,
         domain.lease,
         domain.bans,
         domain.keys,

@@ -30,6 +30,7 @@ from push.runtime.tasks import gather
 from push.session.subscription import Subscription
 from push.wire.errors import RequestError
 from push.wire.idents import STREAM_ALL, device_stream, is_offset
+from push.wire.signals import TAKEN_OVER_REASON
 
 # The streams of the groups of a user, and since which offset they are in each.
 GroupsOf = Callable[[str], Awaitable[dict[str, int]]]
@@ -77,7 +78,7 @@ class FollowRecords:
         """What the device follows now, for `session` if that has it; None if it was deleted."""
         number = self._shards.number_of(device_stream(token))
         home = self._shards[number]
-        await home.retold.tell_again()  # a new master may not know of the session yet
+        await home.replayed.replay()  # a new master may not know of the session yet
         if self.several:
             await home.run(_end_old_groups, [], [token])
         # Of a device with a hundred topics a script needs six times as long to give that back.
@@ -167,9 +168,9 @@ class FollowRecords:
     ) -> RemotePart:
         """The part may still have other streams than these: their end has not reached it yet."""
         server = self._shards[number]
-        reply = _taken(await server.retold.run(_take, arguments, arguments))
+        reply = _taken(await server.replayed.run(_take, arguments, arguments))
         if reply is None:
-            raise RequestError("unavailable", "a newer connection has this token", after_seconds=1)
+            raise RequestError("unavailable", TAKEN_OVER_REASON, after_seconds=1)
         now_us, fields, truncated = reply
         server.clock.observe(now_us)
         followed = self.subscriptions_of(fields, number, now_us, rereads=rereads)

@@ -153,7 +153,9 @@ class OutboxRelay(PeriodicTask):
     """Does the errands of one server that were left undone."""
 
     def __init__(self, reactor: Clock, server: RedisClient, outbox: Outbox) -> None:
-        super().__init__(reactor, server, LOOK_SECONDS, "Errands for another server were not done")
+        super().__init__(
+            reactor, server, LOOK_SECONDS, "Work for another Redis server was not done"
+        )
         self._outbox = outbox
 
     async def turn(self) -> None:
@@ -163,7 +165,7 @@ class OutboxRelay(PeriodicTask):
                     await self._outbox.run(self._server, [text])
                 except StoreUnavailable as error:
                     log.debug(
-                        "An errand waits: {reason}",
+                        "Work for another Redis server is not done yet; tried again: {reason}",
                         reason=error.reason,
                         event="devices.errand_postponed",
                     )

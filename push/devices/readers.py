@@ -54,8 +54,8 @@ NO_READERS = NoReaders()
 class Connectors:
     """The connectors of a deployment."""
 
-    def __init__(self, asker: Survey) -> None:
-        self._asker = asker
+    def __init__(self, survey: Survey) -> None:
+        self._survey = survey
 
     async def apply_devices(self, held: Iterable[Held]) -> list[str]:
         """One question for all of them; none where there is no session."""
@@ -73,4 +73,4 @@ class Connectors:
         return await self._ask(ApplyAsked(users=list(users), dismissed=stream), ALL_CONNECTORS)
 
     async def _ask(self, body: ApplyAsked, audience: Audience) -> list[str]:
-        return (await self._asker.ask(APPLY, body, audience, thorough=True)).silent
+        return (await self._survey.ask(APPLY, body, audience, thorough=True)).silent

@@ -195,6 +195,10 @@ class Devices:
         return RequestError("unauthenticated", "the secret is not this token's", field="secret")
 
     async def get(self, token: str) -> Device:
+        """The device, with its session and how many messages wait for it.
+
+        Raises `RequestError` `invalid`, `unknown_token`; and `StoreUnavailable`.
+        """
         check_token(token)
         fields = as_fields(await self._command(token, "HGETALL"))
         if not fields:

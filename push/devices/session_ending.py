@@ -14,7 +14,7 @@ from push.redis.connection.errors import StoreUnavailable
 from push.redis.joined_calls import JoinedCalls, answer_of
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
-from push.runtime.tasks import all_of
+from push.runtime.tasks import gather_deferreds
 from push.session.subscription import FailedAttempts
 from push.wire.idents import device_stream
 
@@ -88,7 +88,7 @@ class SessionEnding:
             )
             for number, left_here in by_server.items()
         ]
-        return all_of(calls)
+        return gather_deferreds(calls)
 
     async def lost(self, held: Sequence[tuple[str, str]]) -> list[int]:
         """Of these (token, session) pairs the indexes of those that no longer have their device:
@@ -97,7 +97,7 @@ class SessionEnding:
         found = []
         for number, positions in by_server.items():
             pairs = [part for position in positions for part in held[position]]
-            await self._shards[number].retold.tell_again()  # a new master may not know of all yet
+            await self._shards[number].replayed.replay()  # a new master may not know of all yet
             lost: list[int] = await self._shards[number].run(_check_sessions, [], pairs)
             found += [positions[item - 1] for item in lost]
         return found

@@ -23,7 +23,7 @@ from push.devices.session_query_types import (
     PushAnswer,
     PushToSessions,
 )
-from push.wire.api.connections import Connection, ConnectionPage, Kicked
+from push.wire.api.connections import Connection, ConnectionPage, KickResult
 from push.wire.api.paging import make_cursor, read_cursor
 
 # Two processes' estimates of the server's time differ by less.
@@ -45,15 +45,15 @@ class Reached(msgspec.Struct, frozen=True):
 class SessionQueries:
     """Lists, ends and reaches sessions, wherever they are. Raises `StoreUnavailable`."""
 
-    def __init__(self, asker: Survey) -> None:
-        self._asker = asker
+    def __init__(self, survey: Survey) -> None:
+        self._survey = survey
 
     async def find(self, filter: Filter, cursor: str = "", limit: int = 50) -> ConnectionPage:
         """The sessions that fit, by id. Raises `RequestError` `invalid` for a wrong cursor."""
         place = read_cursor("connections", cursor, str)
         after = place[0] if place else ""
         # One more of each tells whether this is the last page.
-        asked = await self._asker.ask(LIST, ListSessions(filter, after, limit + 1))
+        asked = await self._survey.ask(LIST, ListSessions(filter, after, limit + 1))
         pages = [_decode_rows(raw) for _, raw in asked.answers]
         rows = list(heapq.merge(*pages, key=lambda row: row.session))
         more = len(rows) > limit
@@ -64,24 +64,24 @@ class SessionQueries:
             _silent(asked, filter),
         )
 
-    async def kick(self, filter: Filter) -> Kicked:
+    async def kick(self, filter: Filter) -> KickResult:
         """End the sessions that fit: their clients do not reconnect by themselves.
 
         Connectors that do not confirm it end them before they next do anything for them.
         """
-        server = self._asker.server
+        server = self._survey.server
         kept = KeptKick(filter, server.clock.now_ms() + CLOCK_TOLERANCE_MS)
-        asked = await self._asker.ask(KICK, KickSessions(filter), thorough=True)
+        asked = await self._survey.ask(KICK, KickSessions(filter), thorough=True)
         kicked = sum(_decode_kicked(raw).kicked for _, raw in asked.answers)
         silent = _silent(asked, filter)
         if silent:
             await keep_kick(server, msgspec.json.encode(kept))
-        return Kicked(kicked, silent)
+        return KickResult(kicked, silent)
 
     async def push(self, ip: str, id: str, content: bytes, *, acknowledged: bool) -> Reached:
         """Hand a message to the sessions of an address or network."""
         body = PushToSessions(ip, id, msgspec.Raw(content), acknowledged)
-        asked = await self._asker.ask(PUSH, body)
+        asked = await self._survey.ask(PUSH, body)
         answers = [_decode_pushed(raw) for _, raw in asked.answers]
         return Reached(
             sum(answer.sessions for answer in answers),

@@ -3,7 +3,8 @@ secrets: what they show they ask for with the key of the person who signed in.""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 from html import escape
 from importlib.resources import files
 
@@ -14,16 +15,12 @@ FOLDERS = ("lib", "parts", "screens", "vendor")
 
 
 class Console:
-    """All files of the console, read once. `pages` are addresses of this server to link to."""
+    """All files of the console. `pages` are addresses of this server to link to."""
 
     def __init__(self, version: str, pages: Sequence[str]) -> None:
-        root = files("push") / "web" / "console"
-        found = read_folder(root)
-        template = found.pop("index.html").decode()
-        for folder in FOLDERS:
-            within = read_folder(root / folder)
-            found |= {f"{folder}/{name}": content for name, content in within.items()}
-        self._files = StaticFiles({"index.html": _page(template, version, pages), **found})
+        found = _packaged()
+        template = found["index.html"].decode()
+        self._files = StaticFiles({**found, "index.html": _page(template, version, pages)})
         self.app = App("console", "The operator's console, at /.", routes_of(self))
 
     def index(self, if_none_match: bytes | None) -> Response:
@@ -51,6 +48,17 @@ class Console:
     async def console_folder_file(self, call: Request) -> Response:
         name = f"{call.path['folder']}/{call.path['file']}"
         return self._files.answer(name, call.if_none_match, page_headers())
+
+
+@cache
+def _packaged() -> Mapping[str, bytes]:
+    """What is in the package, by address: read once."""
+    root = files("push") / "web" / "console"
+    found = read_folder(root)
+    for folder in FOLDERS:
+        within = read_folder(root / folder)
+        found |= {f"{folder}/{name}": content for name, content in within.items()}
+    return found
 
 
 def _page(template: str, version: str, pages: Sequence[str]) -> bytes:

@@ -67,13 +67,12 @@ class AckLatency:
     def note(self, shard: int, offset: int) -> None:
         """The message at `offset` on server number `shard` was acknowledged now."""
         now = self._seconds()
-        if offset != self._offset or now >= self._until:
-            self._begin(shard, offset, now)
-        self._alike += 1
-        self._alike_seconds += now
-
-    def _begin(self, shard: int, offset: int, now: float) -> None:
+        if offset == self._offset and now < self._until:
+            self._alike += 1
+            self._alike_seconds += now
+            return
         self._settle()
+        self._alike, self._alike_seconds = 1, now
         ahead_us = self._ahead_us(shard)
         now_us = round(now * MICROSECONDS) + ahead_us
         self._offset = offset

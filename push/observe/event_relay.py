@@ -97,7 +97,7 @@ class EventRelay:
         reactor: Clock,
         server: RedisClient,
         survey: Survey,
-        answerer: SurveyHandler,
+        survey_handler: SurveyHandler,
         events: Events,
         boot: str,
     ) -> None:
@@ -112,7 +112,7 @@ class EventRelay:
         self._asking = Periodic(reactor, ASK_AGAIN_SECONDS, self._ask, _log_failure)
         self._told = SingleFlight(self._ask, _log_failure)
         self._sending = Debounced(reactor, BATCH_SECONDS, self._send_all)
-        answerer.handle(QUESTION, self._listen)
+        survey_handler.handle(QUESTION, self._listen)
 
     def stop(self) -> None:
         if self._asking.is_started:

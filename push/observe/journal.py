@@ -165,7 +165,7 @@ class Journal:
             await server.run(_append, [], arguments)
         except StoreUnavailable as error:
             log.debug(
-                "Entries of {kind} wait: {reason}",
+                "Entries of {kind} are not stored yet; tried again: {reason}",
                 kind=kind.name,
                 reason=error.reason,
                 event="observe.journal_postponed",

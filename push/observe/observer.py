@@ -30,7 +30,7 @@ class Observer:
         reactor: Clock,
         shards: Shards,
         survey: Survey,
-        answerer: SurveyHandler,
+        survey_handler: SurveyHandler,
         processes: Callable[[], Mapping[str, str]],
         *,
         boot: str,
@@ -41,15 +41,15 @@ class Observer:
         self.node = node
         self.times = ServerTimes(reactor, shards)
         self.events = Events(reactor, wall_clock, node)
-        self.relay = EventRelay(reactor, shards.first, survey, answerer, self.events, boot)
-        self.timelines = Timelines(reactor, shards, survey, answerer, node, events_total)
+        self.relay = EventRelay(reactor, shards.first, survey, survey_handler, self.events, boot)
+        self.timelines = Timelines(reactor, shards, survey, survey_handler, node, events_total)
         self.audit = AuditTrail(reactor, shards.first, wall_clock)
         self.session_events = SessionEvents(
             self.events, self.timelines, AckLatency(self.times), self.audit
         )
         self.recent = RecentMessages(reactor, shards)
         self.push_events = PushEvents(self.events, self.recent)
-        self.recorder = SeriesRecorder(reactor, wall_clock, answerer)
+        self.recorder = SeriesRecorder(reactor, wall_clock, survey_handler)
         self.series = SeriesQueries(reactor, wall_clock, survey, processes)
         self.recorder.watch(Figures(gauges={"redis_ms": self._redis_ms}))
 

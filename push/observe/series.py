@@ -64,7 +64,9 @@ _decode_own = msgspec.json.Decoder(OwnSeries).decode
 class SeriesRecorder:
     """The figures of this process. `watch` says what is read."""
 
-    def __init__(self, reactor: Clock, wall_clock: TimeOfDay, answerer: SurveyHandler) -> None:
+    def __init__(
+        self, reactor: Clock, wall_clock: TimeOfDay, survey_handler: SurveyHandler
+    ) -> None:
         self._wall_clock = wall_clock
         self._figures: list[Figures] = []
         self._rings: dict[SeriesName, Ring] = {}
@@ -73,7 +75,7 @@ class SeriesRecorder:
         self._latency_before: dict[int, list[int]] = {}
         self._last_second = 0
         self._reading = Periodic(reactor, 1.0, self._read, _log_failure)
-        answerer.handle(QUESTION, self._answer)
+        survey_handler.handle(QUESTION, self._answer)
 
     def start(self) -> None:
         self._reading.start()

@@ -78,7 +78,7 @@ class Timelines:
         reactor: Clock,
         shards: Shards,
         survey: Survey,
-        answerer: SurveyHandler,
+        survey_handler: SurveyHandler,
         node: str,
         max_in_all: int,
     ) -> None:
@@ -107,7 +107,7 @@ class Timelines:
         self.second_ms = 0
         self._seconds = Periodic(reactor, 1.0, self._look_at_clock, _log_failure)
         self._settling = Periodic(reactor, COUNTED_SECONDS, self._settle, _log_failure)
-        answerer.handle(QUESTION, self._unstored)
+        survey_handler.handle(QUESTION, self._unstored)
 
     @property
     def given_up(self) -> int:
@@ -271,8 +271,8 @@ class Timelines:
 
     async def _acknowledging(self, token: str) -> list[ObservedSession]:
         """The sessions of a device that have acknowledged something in this minute. All are looked
-        at, some at a time: an index would cost memory for each session, and this is for a person
-        who looks at one device."""
+        at, some at a time: an index would cost memory for each session, and this is for one
+        person, that looks at one device."""
         sessions = list(self.acknowledging)
         found: list[ObservedSession] = []
         for start in range(0, len(sessions), LOOKED_AT):
@@ -295,6 +295,4 @@ def _after(events: list[DeviceEvent], last_ms: int, seen: int) -> list[DeviceEve
 
 
 def _log_failure(failure: Failure) -> None:
-    log.failure(
-        "What was counted for timelines is lost", failure=failure, event="observe.counts_lost"
-    )
+    log.failure("Counts of the timelines are lost", failure=failure, event="observe.counts_lost")

@@ -14,6 +14,7 @@ from twisted.logger import Logger
 
 from push.observe.recent import PushEvents
 from push.pushing.by_ip import Handed, PushByIp
+from push.pushing.content import PushContent, stored_content
 from push.pushing.outcomes import end_span, receipt_of, result_of_item
 from push.pushing.targets import Target, addresses_of, as_asked, as_in_a_query, as_target
 from push.redis.scripts import load_script
@@ -22,7 +23,6 @@ from push.runtime.log_detail import detail
 from push.runtime.tasks import Semaphore, gather
 from push.runtime.tracing import PUBLISH, Span, Tracer
 from push.streams.ledger import DeliveryCounts, DeviceLine, Ledger
-from push.streams.message import MessageContent as StoredContent
 from push.streams.message import encode_content
 from push.streams.publisher import (
     IdempotencyKey,
@@ -32,13 +32,10 @@ from push.streams.publisher import (
     Publisher,
     by_server,
 )
-from push.wire import defaults
 from push.wire.api.push import PushResult
 from push.wire.api.push_targets import TARGET_OF_NAME
 from push.wire.errors import RequestError
-from push.wire.idents import (
-    Snowflake,
-)
+from push.wire.idents import Snowflake
 
 log = Logger()
 
@@ -53,22 +50,6 @@ LARGE_PUSHES_AT_A_TIME = 2
 
 _cancel = load_script("streams", "cancel")
 _encode = msgspec.json.Encoder().encode
-
-
-class PushContent(msgspec.Struct, frozen=True):
-    """What is pushed. `data` is the JSON value's own bytes; `ttl_seconds` 0: only devices that are
-    online.
-
-    `collapse`: takes the place of an earlier message with the same key.
-    """
-
-    data: msgspec.Raw
-    title: str | None = None
-    body: str | None = None
-    encoding: str | None = None
-    ttl_seconds: int = defaults.TTL_SECONDS
-    qos: int = 1
-    collapse: str | None = None
 
 
 class Push(msgspec.Struct, frozen=True):
@@ -96,7 +77,7 @@ class _Begun(msgspec.Struct, frozen=True):
 class PushService:
     """Accepts pushes, tells what became of them, and takes them back.
 
-    `nearby` None: nobody can be reached by address here. `push_events` gets each push. `tracer`
+    `by_ip` None: nobody can be reached by address here. `push_events` gets each push. `tracer`
     None: nothing is traced.
     """
 
@@ -105,12 +86,12 @@ class PushService:
         shards: Shards,
         publisher: Publisher,
         snowflake: Snowflake,
-        nearby: PushByIp | None = None,
+        by_ip: PushByIp | None = None,
         push_events: PushEvents | None = None,
         tracer: Tracer | None = None,
     ) -> None:
         self._tracer = tracer
-        self._nearby = nearby
+        self._by_ip = by_ip
         self._push_events = push_events
         self._shards = shards
         self._publisher = publisher
@@ -126,10 +107,9 @@ class PushService:
     async def push(self, push: Push) -> PushResult:
         """Write to its streams.
 
-        Raises `RequestError`: `unknown_token`, `unknown_group`, `in_progress`,
-        `idempotency_mismatch`;
-        and `StoreUnavailable`, after which the same key again leads to one message all the same:
-        the key is kept by the script that publishes.
+        Raises `RequestError` `unknown_token`, `unknown_group`, `in_progress` and
+        `idempotency_mismatch`; and `StoreUnavailable`, after which the same idempotency key leads
+        to one message all the same: the script that publishes keeps the key.
         """
         outcomes = await self._push_all([push])
         if isinstance(outcomes[0], PushResult):
@@ -158,7 +138,7 @@ class PushService:
         self, pushes: Sequence[Push], *, has_waited: bool = False
     ) -> list[PushResult | Exception]:
         """What became of each. Their keys are in use until all of it is known."""
-        if sum(max(len(push.target.names), 1) for push in pushes) <= FEW_STREAMS:
+        if sum([len(push.target.names) or 1 for push in pushes]) <= FEW_STREAMS:
             self._in_line = LARGE_PUSHES_IN_LINE
         elif self._in_line and not has_waited:
             self._in_line -= 1
@@ -210,7 +190,7 @@ class PushService:
         message = Message(
             addresses_of(target),
             id,
-            encode_content(_stored_content(id, content)),
+            encode_content(stored_content(id, content)),
             content.ttl_seconds,
             is_stored,
             content.qos > 0 and not is_stored,
@@ -231,17 +211,17 @@ class PushService:
             return _refused(begun, id)
         if id == message.id:
             return begun
-        content = encode_content(_stored_content(id, begun.push.content))
+        content = encode_content(stored_content(id, begun.push.content))
         message = structs.replace(message, id=id, content=content)
         return structs.replace(begun, message=message, is_new=False)
 
     async def _hand_out(self, begun: _Begun) -> Handed:
-        if self._nearby is None:
+        if self._by_ip is None:
             raise RequestError("unavailable", "no connector can be asked from here")
         target, content = begun.push.target, begun.push.content
-        return await self._nearby.push(
+        return await self._by_ip.push(
             target.names[0],
-            _stored_content(begun.message.id, content),
+            stored_content(begun.message.id, content),
             acknowledged=content.qos > 0,
             once=begun.message.once,
         )
@@ -284,10 +264,10 @@ class PushService:
 
     async def message(self, id: str) -> DeliveryCounts:
         """What became of a message; raises `RequestError` `unknown_message`."""
-        funnel = await self._ledger.funnel(id)
-        if funnel is None:
+        counts = await self._ledger.counts_of(id)
+        if counts is None:
             raise _unknown_message()
-        return funnel
+        return counts
 
     async def _to(self, id: str) -> msgspec.Raw:
         """The target of a message; raises `RequestError` `unknown_message`."""
@@ -346,10 +326,6 @@ async def _outcome(call: Awaitable[Done]) -> Done | Exception:
         return await call
     except Exception as error:
         return error
-
-
-def _stored_content(id: str, content: PushContent) -> StoredContent:
-    return StoredContent(id, content.data, content.title, content.body, content.encoding)
 
 
 def _apart(items: Sequence[Push], places: Sequence[int]) -> tuple[list[int], list[int]]:

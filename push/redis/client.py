@@ -24,7 +24,7 @@ from push.redis.connection.subscriptions import Handler, Subscriptions
 from push.redis.connection.supervised import SupervisedConnection
 from push.redis.connection.url import RedisAddress, SentinelAddress, StoreAddress
 from push.redis.identity import Deployment
-from push.redis.retold_writes import RetoldWrites
+from push.redis.replayed_writes import ReplayedWrites
 from push.redis.scripts import Script, load
 from push.runtime.ports import Clock, TrustRoot
 from push.runtime.timers import Periodic
@@ -74,7 +74,7 @@ class RedisClient:
         self._deployment = deployment
         self._number = number
         self._server_notes: list[str] = []
-        self._confirmations: ReplicaAcks | None = None
+        self._replica_acks: ReplicaAcks | None = None
         self._rechecks = Periodic(reactor, RECHECK_SECONDS, self._recheck, _log_failure)
         self._scripts: dict[str, Script] = {}
         self._restored: list[Callable[[], None]] = []
@@ -92,7 +92,7 @@ class RedisClient:
         ] = [self._commands, self._subscriber]
         if self._durable is not self._commands:
             self._connections.append(self._durable)
-        self.retold = RetoldWrites(reactor, self, is_replicated=self._sentinels is not None)
+        self.replayed = ReplayedWrites(reactor, self, is_replicated=self._sentinels is not None)
 
     def _make_sentinels(self) -> Sentinels | None:
         if not isinstance(self.address, SentinelAddress):
@@ -149,9 +149,9 @@ class RedisClient:
     async def stop(self) -> None:
         self._rechecks.stop()
         self._availability.stop()
-        self.retold.stop()
-        if self._confirmations is not None:
-            self._confirmations.stop()
+        self.replayed.stop()
+        if self._replica_acks is not None:
+            self._replica_acks.stop()
         self.subscriptions.stop()
         for connection in self._connections:
             await connection.stop()
@@ -242,7 +242,7 @@ class RedisClient:
                 begin = b"EVALSHA", script.sha, 1 + len(keys), self._clock_key
                 end = floor_us, deadline_us, self._channel_prefix  # see prelude.lua
                 answer = protocol.call(*begin, *keys, *arguments, *end)
-                replicas = self._confirmations if durable else None
+                replicas = self._replica_acks if durable else None
                 confirmed = None if replicas is None else replicas.start_confirming()
                 reply = await answer
             except txredisapi.RedisError as error:
@@ -269,7 +269,7 @@ class RedisClient:
 
     async def is_on_replicas(self) -> bool:
         """Whether replicas have all that the master has answered until now."""
-        acks, same = self._confirmations, self._commands.where == self._durable.where
+        acks, same = self._replica_acks, self._commands.where == self._durable.where
         return acks is not None and same and await acks.start_confirming()
 
     async def _load(self, script: Script) -> None:
@@ -314,7 +314,7 @@ class RedisClient:
         await self._load_all(protocol)
         patience_ms = int(min(CONFIRM_SECONDS, self.timeout_seconds / 2) * 1000)
         key = self.key(keyspace.CONFIRMED)
-        self._confirmations = ReplicaAcks(self.reactor, protocol, key, patience_ms)
+        self._replica_acks = ReplicaAcks(self.reactor, protocol, key, patience_ms)
 
     async def _identify(self, protocol: CommandProtocol) -> None:
         if self._deployment is not None:

@@ -31,6 +31,9 @@ log = Logger()
 MAX_ITEMS = 100
 MAX_BYTES = 256 * 1024
 
+_LATE = b"late"
+_FAILURES = (_LATE, b"failed")
+
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -44,7 +47,7 @@ class JoinedItem(Protocol):
 Item = TypeVar("Item", bound=JoinedItem)
 # Called once, with the reply to an item or with what the call ended in. It raises nothing.
 Answered = Callable[[Any], None]
-# What of an item, by its reply, is told to a new master (see `RetoldWrites`); None: nothing.
+# What of an item, by its reply, is told to a new master (see `ReplayedWrites`); None: nothing.
 Again = Callable[[Item, list[Any]], Item | None]
 
 
@@ -52,6 +55,7 @@ class _Asked(msgspec.Struct, Generic[Item], frozen=True):
     item: Item
     asked_at: float
     answered: Answered
+    weight: int
 
 
 class JoinedCalls(Generic[Item]):
@@ -59,8 +63,7 @@ class JoinedCalls(Generic[Item]):
 
     The script answers with a reply to each item: its own, `{'late'}`, or `{'failed', why}`.
     `durable`: as in `RedisClient.run`. `again` None: nothing is told to a new master, as where the
-    server has no replicas. `max_items`: of one call, where one may take long; as how many an item
-    counts says `weight_of`.
+    server has no replicas. `max_items`: of one call, where one may take long.
     """
 
     def __init__(
@@ -71,7 +74,6 @@ class JoinedCalls(Generic[Item]):
         durable: bool = False,
         again: Again[Item] | None = None,
         max_items: int = MAX_ITEMS,
-        weight_of: Callable[[Item], int] | None = None,
     ) -> None:
         self._server = server
         self._script = script
@@ -79,14 +81,14 @@ class JoinedCalls(Generic[Item]):
         self._durable = durable
         self._again = again if server.is_replicated else None
         self._max_items = max_items
-        self._weight_of = weight_of
         self._asked: list[_Asked[Item]] = []
         self._unanswered = 0  # calls
         self._end_of_turn = Debounced(server.reactor, 0, self._send)
 
-    def ask(self, item: Item, answered: Answered) -> None:
-        """`answered` gets the reply, or `StoreUnavailable`, or an error that is our own fault."""
-        self._asked.append(_Asked(item, self._server.reactor.seconds(), answered))
+    def ask(self, item: Item, answered: Answered, weight: int = 1) -> None:
+        """`answered` gets the reply, or `StoreUnavailable`, or an error that is our own fault.
+        `weight`: as how many items it counts."""
+        self._asked.append(_Asked(item, self._server.reactor.seconds(), answered, weight))
         if not self._unanswered or len(self._asked) >= self._max_items:
             self._end_of_turn.request()
 
@@ -112,15 +114,14 @@ class JoinedCalls(Generic[Item]):
         for each in all_asked:
             each.item.waited_us = int((now - each.asked_at) * MICROSECONDS)
             argument = _encode(each.item)
-            weight = 1 if self._weight_of is None else self._weight_of(each.item)
-            if asked and (weight > left_items or len(argument) > left_bytes):
+            if asked and (each.weight > left_items or len(argument) > left_bytes):
                 yield asked, arguments
                 asked, arguments = [], []
                 left_bytes, left_items = MAX_BYTES, self._max_items
             asked.append(each)
             arguments.append(argument)
             left_bytes -= len(argument)
-            left_items -= weight
+            left_items -= each.weight
         if asked:
             yield asked, arguments
 
@@ -131,8 +132,8 @@ class JoinedCalls(Generic[Item]):
             if self._again is None:
                 replies = await server.run(script, [], arguments, durable=self._durable)
             else:
-                told_again = partial(self._told_again, self._again, asked)
-                replies = await server.retold.run(script, arguments, told_again)
+                replayed = partial(self._told_again, self._again, asked)
+                replies = await server.replayed.run(script, arguments, replayed)
             if len(replies) != len(asked):
                 raise ValueError(f"{len(replies)} answers to {len(asked)} items")
         except Exception as error:
@@ -140,7 +141,7 @@ class JoinedCalls(Generic[Item]):
                 each.answered(for_another(error))
         else:
             for each, reply in zip(asked, replies, strict=True):
-                each.answered(self._judged(reply))
+                each.answered(self._failure(reply) if reply[0] in _FAILURES else reply)
 
     def _told_again(
         self, again: Again[Item], asked: list[_Asked[Item]], replies: list[list[Any]]
@@ -148,16 +149,14 @@ class JoinedCalls(Generic[Item]):
         items = [again(each.item, reply) for each, reply in zip(asked, replies, strict=True)]
         return [*self._arguments, *(_encode(item) for item in items if item is not None)]
 
-    def _judged(self, reply: list[Any]) -> Any:
-        if reply[0] == b"late":
+    def _failure(self, reply: list[Any]) -> Exception:
+        if reply[0] == _LATE:
             return StoreUnavailable(
                 f"Redis at {self._server.address} did not run {self._script.name} in time"
             )
-        if reply[0] == b"failed":
-            why = self._script.explain(reply[1].decode("utf-8", "replace"))
-            text = f"{self._script.name}: {why}"
-            return self._server.as_our_error(text, txredisapi.ResponseError(text))
-        return reply
+        why = self._script.explain(reply[1].decode("utf-8", "replace"))
+        text = f"{self._script.name}: {why}"
+        return self._server.as_our_error(text, txredisapi.ResponseError(text))
 
 
 def answer_of(calls: JoinedCalls[Item], item: Item) -> Deferred[Any]:
@@ -175,4 +174,8 @@ def answer_of(calls: JoinedCalls[Item], item: Item) -> Deferred[Any]:
 
 
 def _log_failure(failure: Failure) -> None:
-    log.failure("answers of Redis were not handed out", failure, event="redis.answers_failed")
+    log.failure(
+        "Answers of Redis could not be given to their callers",
+        failure,
+        event="redis.answers_failed",
+    )

@@ -57,6 +57,9 @@ class Shards:
         self, items: Iterable[Item], owner_of: Callable[[Item], str]
     ) -> dict[int, list[Item]]:
         """`items` by the number of the server that has what belongs to their owners."""
+        if len(self.servers) == 1:
+            alone = list(items)
+            return {0: alone} if alone else {}
         groups: dict[int, list[Item]] = {}
         for item in items:
             groups.setdefault(self.number_of(owner_of(item)), []).append(item)

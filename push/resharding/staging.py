@@ -105,7 +105,7 @@ class Staging:
             case "none":
                 return  # it has expired
             case _:
-                raise ValueError(f"{name} is a {type}, which no key of ours is")
+                raise ValueError(f"{name} is a {type}, which no key of push-universe is")
         ttl_ms = int(await source.command("PTTL", source.key(name)))
         await self._expire(to, name, max(ttl_ms, 0))
 

@@ -20,7 +20,7 @@ class ListeningSocket(socket.socket):
     """Accepts connections that are still there.
 
     A flood of connections that are cut at once fills the queue of those that wait to be accepted:
-    who comes after them is to be seen soon.
+    clients that come after them are to be seen soon.
     """
 
     def accept(self) -> tuple[socket.socket, Any]:

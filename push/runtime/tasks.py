@@ -120,7 +120,7 @@ def within(
     return call.addTimeout(seconds, as_twisted(reactor), end)
 
 
-def all_of(waiting: Sequence[Deferred[Any]]) -> Deferred[Any]:
+def gather_deferreds(waiting: Sequence[Deferred[Any]]) -> Deferred[Any]:
     """Fires when all of them have; fails when the first fails, as that one does. One alone, by far
     the commonest, is handed on as it is."""
     if len(waiting) == 1:

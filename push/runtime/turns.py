@@ -1,10 +1,10 @@
 """Whose work is done next, so that a client that makes much of it waits itself, and nobody else.
 
 A reactor does all that has come before it looks for what comes next: a client that sends enough
-makes all others wait. Here work has an owner, a lane, and is measured. Lanes share the time that
+makes all others wait. Here work has an owner, and is measured. Owners share the time that
 there is: the one that has used least is next. A turn of the reactor does a few milliseconds of it,
 and the work of strangers, who have no valid key, gets no more than its share of a longer time:
-what is left of a turn is for sessions that are open, and for Redis.
+the rest of a turn is for sessions that are open, and for Redis.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import heapq
 from collections import deque
 from collections.abc import Callable
 from itertools import count
-from typing import Final
+from typing import Final, TypeVar
 
 from twisted.logger import Logger
 
@@ -28,12 +28,13 @@ KNOWN_SECONDS: Final = 0.004
 STRANGERS_SHARE: Final = 0.5
 STRANGERS_WINDOW_SECONDS: Final = 0.002
 MAX_DEBT_SECONDS: Final = 1.0  # for which strangers wait after one long work
-_MAX_IDLE_LANES = 1024
+_MAX_IDLE_OWNERS = 1024
 
 Work = Callable[[], object]
+Outcome = TypeVar("Outcome")
 
 
-class Lane:
+class WorkOwner:
     """An owner of work. What waits is done in order; `spent` seconds is what it has used, of which
     one with a `weight` of 3 gets three times as much as others."""
 
@@ -49,10 +50,10 @@ class Lane:
 
 
 class _Fair:
-    """Lanes that have work waiting: the one that has used least is next. True if there are any."""
+    """Owners that have work waiting: the one that has used least is next. True if there are any."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Lane]] = []
+        self._heap: list[tuple[float, int, WorkOwner]] = []
         self._order = count()
         self._reached = 0.0  # what the last one had used: a later one begins there
         self.size = 0  # pieces of work
@@ -60,34 +61,34 @@ class _Fair:
     def __bool__(self) -> bool:
         return bool(self._heap)
 
-    def add(self, lane: Lane, work: Work) -> None:
+    def add(self, owner: WorkOwner, work: Work) -> None:
         self.size += 1
-        lane.waiting.append(work)
-        self.push(lane)
+        owner.waiting.append(work)
+        self.push(owner)
 
-    def push(self, lane: Lane) -> None:
-        if lane.is_queued or not lane.waiting:
+    def push(self, owner: WorkOwner) -> None:
+        if owner.is_queued or not owner.waiting:
             return
-        lane.is_queued = True
-        lane.spent = max(lane.spent, self._reached)
-        heapq.heappush(self._heap, (lane.spent, next(self._order), lane))
+        owner.is_queued = True
+        owner.spent = max(owner.spent, self._reached)
+        heapq.heappush(self._heap, (owner.spent, next(self._order), owner))
 
-    def next_lane(self) -> Lane:
+    def next_owner(self) -> WorkOwner:
         return self._heap[0][2]
 
-    def pop(self) -> tuple[Lane, Work]:
+    def pop(self) -> tuple[WorkOwner, Work]:
         """To be pushed again, if more of it waits."""
-        self._reached, _, lane = heapq.heappop(self._heap)
-        lane.is_queued = False
+        self._reached, _, owner = heapq.heappop(self._heap)
+        owner.is_queued = False
         self.size -= 1
-        return lane, lane.waiting.popleft()
+        return owner, owner.waiting.popleft()
 
-    def owes_nothing(self, lane: Lane) -> bool:
-        return not lane.waiting and lane.spent <= self._reached
+    def owes_nothing(self, owner: WorkOwner) -> bool:
+        return not owner.waiting and owner.spent <= self._reached
 
 
 class Turns:
-    """Does the work of all lanes, and measures it by `clock`.
+    """Does the work of all owners, and measures it by `clock`.
 
     (Not by the time of a thread on a processor: that takes 20 times as long to read, and on a busy
     machine others would wait for strangers longer.)
@@ -96,12 +97,12 @@ class Turns:
     def __init__(self, clock: Clock, strangers_share: float = STRANGERS_SHARE) -> None:
         self._clock = clock
         self._strangers_share = strangers_share
-        self._lanes: dict[tuple[bool, str], Lane] = {}
+        self._owners: dict[tuple[bool, str], WorkOwner] = {}
         self._known, self._strangers = _Fair(), _Fair()
         self._known_left = KNOWN_SECONDS
         self._paid_at = 0.0  # when strangers will have waited for what they used
-        self._running: Lane | None = None
-        self._mark = 0.0  # until when the time of the lane that runs was counted
+        self._running: WorkOwner | None = None
+        self._mark = 0.0  # until when the time of the owner that runs was counted
         self._turn = Debounced(clock, 0, self._begin_turn)
         self._rest = Debounced(clock, 0, self._end_rest)
 
@@ -114,52 +115,52 @@ class Turns:
     def strangers_waiting(self) -> int:
         return self._strangers.size
 
-    def lane(self, name: str, *, is_known: bool) -> Lane:
-        """The lane with this name: of an API key, or of strangers at an address."""
-        found = self._lanes.get((is_known, name))
+    def work_owner(self, name: str, *, is_known: bool) -> WorkOwner:
+        """The owner with this name: of an API key, or of strangers at an address."""
+        found = self._owners.get((is_known, name))
         if found is None:
-            if len(self._lanes) >= _MAX_IDLE_LANES:
+            if len(self._owners) >= _MAX_IDLE_OWNERS:
                 self._forget()
-            found = self._lanes[is_known, name] = Lane(name, is_known=is_known)
+            found = self._owners[is_known, name] = WorkOwner(name, is_known=is_known)
         return found
 
     def _forget(self) -> None:
-        """Lanes of which nothing needs to be known. (A connection may still hold one: it is as
+        """Owners of which nothing needs to be known. (A connection may still hold one: it is as
         good as a new one.)"""
-        for key, lane in list(self._lanes.items()):
-            fair = self._known if lane.is_known else self._strangers
-            if fair.owes_nothing(lane) and lane is not self._running:
-                del self._lanes[key]
+        for key, owner in list(self._owners.items()):
+            fair = self._known if owner.is_known else self._strangers
+            if fair.owes_nothing(owner) and owner is not self._running:
+                del self._owners[key]
 
-    def work(self, lane: Lane, work: Work, *, at_once: bool = True) -> bool:
-        """Do `work`: now, and then True, or when it is the lane's turn. Not `at_once`: not in this
+    def work(self, owner: WorkOwner, work: Work, *, at_once: bool = True) -> bool:
+        """Do `work`: now, and then True, or when it is the owner's turn. Not `at_once`: not in this
         turn."""
-        if at_once and self.try_work(lane, work):
+        if at_once and self.try_work(owner, work):
             return True
-        (self._known if lane.is_known else self._strangers).add(lane, work)
-        self._request(lane.is_known)
+        (self._known if owner.is_known else self._strangers).add(owner, work)
+        self._request(owner.is_known)
         return False
 
-    def try_work(self, lane: Lane, work: Work) -> bool:
+    def try_work(self, owner: WorkOwner, work: Work) -> bool:
         """Do `work` now, and then True, or not at all: when others wait, or there is no time."""
         if self._running is not None:
             self._count()
-        if (self._known if lane.is_known else self._strangers) or not self._has_time(lane):
+        if (self._known if owner.is_known else self._strangers) or not self._has_time(owner):
             return False
-        if self._running is lane:
+        if self._running is owner:
             work()  # a part of what it does now
         else:
-            self._run(lane, work)
+            self._run(owner, work)
         return True
 
-    def charge(self, lane: Lane, work: Work) -> None:
-        """Do `work` now, whatever waits, and let what it takes be the lane's."""
+    def charge(self, owner: WorkOwner, work: Callable[[], Outcome]) -> Outcome:
+        """What `work` returns: it is done now, whatever waits, and what it takes is the owner's."""
         if self._running is not None:
             self._count()
-        self._run(lane, work)
+        return self._run(owner, work)
 
-    def _has_time(self, lane: Lane) -> bool:
-        if lane.is_known:
+    def _has_time(self, owner: WorkOwner) -> bool:
+        if owner.is_known:
             return self._known_left > 0
         return self._clock.seconds() >= self._paid_at
 
@@ -169,25 +170,26 @@ class Turns:
         else:
             self._rest.request(max(self._paid_at - self._clock.seconds(), 0))
 
-    def _run(self, lane: Lane, work: Work) -> None:
-        outer, self._running = self._running, lane
+    def _run(self, owner: WorkOwner, work: Callable[[], Outcome]) -> Outcome:
+        outer, self._running = self._running, owner
         self._mark = self._clock.seconds()
         try:
-            work()
+            return work()
         finally:
             self._count()
             self._running = outer
 
     def _count(self) -> None:
-        """What was used since the last time is the running lane's."""
-        lane = self._running
-        assert lane is not None
+        """What was used since the last time is the running owner's."""
+        owner = self._running
+        assert owner is not None
         now = self._clock.seconds()
         seconds, self._mark = now - self._mark, now
-        lane.spent += seconds / lane.weight
-        if lane.is_known:
+        owner.spent += seconds / owner.weight
+        if owner.is_known:
+            if self._known_left == KNOWN_SECONDS:
+                self._turn.request()  # then it is given again
             self._known_left -= seconds
-            self._turn.request()  # then it is given again
         else:
             # What was used has passed already: it is paid by as much time again.
             paid_at = max(self._paid_at, now - seconds - STRANGERS_WINDOW_SECONDS)
@@ -203,13 +205,13 @@ class Turns:
     def _work_off(self, fair: _Fair) -> None:
         """What waits now, as far as there is time; what comes of it waits for the next turn."""
         for _ in range(fair.size):
-            if not self._has_time(fair.next_lane()):
+            if not self._has_time(fair.next_owner()):
                 break
-            lane, work = fair.pop()
+            owner, work = fair.pop()
             try:
-                self._run(lane, work)
+                self._run(owner, work)
             except Exception:
-                log.failure("work of {lane} failed", lane=lane.name, event="runtime.turn_failed")
-            fair.push(lane)
+                log.failure("Work of {lane} failed", lane=owner.name, event="runtime.turn_failed")
+            fair.push(owner)
         if fair:
-            self._request(fair.next_lane().is_known)
+            self._request(fair.next_owner().is_known)

@@ -1,8 +1,8 @@
 """Which messages a session hands out now, and as which bytes (architecture, rules 2, 8, 9).
 
-One rule at every hand-over: `previous` beyond the session's position is a gap (the session reads
-the log), `offset` not beyond it a repeat, else it is the next. A session that is not live, or whose
-window is full, takes nothing from the channel: it is not queued for, it reads on later.
+One rule at every hand-over: `previous` greater than the session's position is a gap (the session
+reads the log), `offset` not greater a repeat, else it is the next. A session that is not live, or
+whose window is full, takes nothing from the channel: it is not queued for, it reads on later.
 """
 
 from __future__ import annotations
@@ -33,9 +33,10 @@ Dropped = Callable[[ServerSession, Subscription, Entry, str], None]
 class DeliveryPolicy:
     """The rules of hand-out, with what they need to know of the connector.
 
-    `dropped(session, subscription, entry, outcome)` is told of each message that a session will
-    never get: `TOO_LARGE` for its frame limit, `UNACKNOWLEDGED` after `max_deliveries`. `written`
-    counts messages handed out, redeliveries apart; `written_by_kind` by the kind of their stream.
+    `dropped(session, subscription, entry, outcome)` is called for each message that a session
+    will never get: `TOO_LARGE` for its frame limit, `UNACKNOWLEDGED` after `max_deliveries`.
+    `written` counts messages handed out, redeliveries apart; `written_by_kind` by the kind of their
+    stream.
     """
 
     def __init__(self, limits: SessionLimits, dropped: Dropped) -> None:
@@ -49,10 +50,11 @@ class DeliveryPolicy:
         if self.written != written_before:
             self.written_by_kind[stream.partition(":")[0]] += self.written - written_before
 
-    def live(
+    def deliver_live(
         self, session: ServerSession, subscription: Subscription, batch: Batch, now: float
     ) -> bytes:
-        """The bytes of `batch` for a session, from the channel. Clears `follow.live` if it must."""
+        """The bytes of `batch` for a session, from the channel. Clears `subscription.live`
+        when the session is to read on from the log."""
         window = session.window
         if window is None or session.state is not _OPEN:
             return b""
@@ -176,7 +178,7 @@ class DeliveryPolicy:
         self._dropped(session, subscription, entry, outcome)
         return b""
 
-    def again(
+    def redeliver(
         self,
         session: ServerSession,
         delivery: OutstandingMessage,
@@ -199,7 +201,7 @@ class DeliveryPolicy:
         if counts and delivery.attempts >= self._max_deliveries:
             self._dropped(session, delivery.subscription, entry, UNACKNOWLEDGED)
             return b"", window.finish(delivery, now, UNACKNOWLEDGED)
-        window.again(delivery, now, counts=counts)
+        window.redeliver(delivery, now, counts=counts)
         return session.codec.push(entry, delivery.message_id), None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 from push.wire.codecs.codec import Codec
 
@@ -109,6 +108,8 @@ class Batch:
         "_handed_out",
         "controls",
         "entries",
+        "ephemeral",
+        "excludes",
         "first_offset",
         "first_previous",
         "largest_bytes",
@@ -124,19 +125,31 @@ class Batch:
         """Of one stream, in order; not empty."""
         stored: list[Entry] = []
         controls: list[Entry] = []
-        online, stored_bytes, largest_bytes = False, 0, 0
+        ephemeral: list[Entry] = []
+        online = excludes = False
+        is_gapless = True
+        message_ids: set[int] = set()
+        stored_bytes = largest_bytes = last_offset = 0
         for entry in entries:
             size_bytes = len(entry.body)
             if size_bytes > largest_bytes:
                 largest_bytes = size_bytes
             if entry.offset:
+                is_gapless = is_gapless and (not stored or entry.previous == last_offset)
+                last_offset = entry.offset
                 stored.append(entry)
+                message_ids.add(entry.message_id)
                 stored_bytes += size_bytes
+            else:
+                ephemeral.append(entry)
             if entry.control is not None:
                 controls.append(entry)
             online = online or entry.online
+            excludes = excludes or entry.exclude_user != ""
         self.entries = entries
+        self.excludes = excludes  # some of it is not for everybody
         self.stored = stored
+        self.ephemeral = ephemeral
         self.online = online
         self.controls = controls
         self.stored_bytes = stored_bytes
@@ -145,15 +158,15 @@ class Batch:
         self.largest_bytes = largest_bytes
         self.first_previous = stored[0].previous if stored else 0
         self.first_offset = stored[0].offset if stored else 0
-        self.last_offset = stored[-1].offset if stored else 0
-        self.message_ids = frozenset([entry.message_id for entry in stored])
+        self.last_offset = last_offset
+        self.message_ids = message_ids
         # Whether `encoded` may go as it is to a session that has room and is in step.
         self.uniform = (
-            0 not in self.message_ids
-            and len(self.message_ids) == len(stored)
-            and not self.controls
-            and not self.online
-            and all(later.previous == earlier.offset for earlier, later in pairwise(stored))
+            is_gapless
+            and 0 not in message_ids
+            and len(message_ids) == len(stored)
+            and not controls
+            and not online
         )
 
     def handed_out(self, now: float) -> tuple[HandedOut, ...]:

@@ -229,7 +229,7 @@ class StreamSession(ServerSession):
             events.append(PositionsReached())
 
     def _silence_deadline(self) -> float:
-        """Nothing is ever heard from the client; it is looked after when a comment is due."""
+        """The client never sends anything; `tick` acts when a comment is due."""
         return self._comment_at
 
     def _fail(

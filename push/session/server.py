@@ -2,7 +2,7 @@
 
 Bytes and the time go in (`receive_data`, `tick`), events come out, and bytes to send
 (`data_to_send`). Hand-out of messages is in `delivery_policy.py`; what may come when is the table
-in `transitions.py`; this file is what each cell does, `server_answers.py` what is said back. All
+in `transitions.py`; this file is what each cell does, `server_answers.py` what it answers. All
 times are seconds of one monotonic clock.
 """
 

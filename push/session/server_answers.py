@@ -92,7 +92,7 @@ class ServerAnswers:
 
     @property
     def closing(self) -> bool:
-        """Whether the last word was said: nothing more is taken or sent."""
+        """Whether the session has sent its last signal: nothing more is taken or sent."""
         return self.state is State.CLOSING
 
     @property
@@ -250,7 +250,7 @@ class ServerAnswers:
         return events
 
     def abandon(self, code: str, reason: str) -> list[Event]:
-        """The connection ends without a word of ours: its carrier says why."""
+        """The connection ends without a DISCONNECT: its carrier says why."""
         if self.state is State.CLOSING:
             return []
         self._enter(State.CLOSING)

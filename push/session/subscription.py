@@ -86,20 +86,28 @@ class Skipped(NamedTuple):
 class Subscription:
     """A session's place in one stream.
 
-    It `start_offset` at an offset. `position`: the last offset handed out. `cursor`: up to here
-    all is
-    done. `live`: what comes on the channel may be handed out; otherwise the session reads on from
-    the log, but only once the channel is `heard`: what is published between a read and the
-    subscription would be missed.
-    `failed_offset`, `failed_attempts`: the first message that an earlier connection left
-    unacknowledged, and how many copies of it count that far.
-    `pending`: the messages that the cursor has not passed. The first of them was last sent, or came
-    to the front, at `front_since`; when its last copy left, `front_ahead` messages that had been
-    handed out before it were unacknowledged.
-    `ended`: messages that ended and are not yet in the ledger; up to `reported` those that were
-    handed out are. `is_to_report`: it is noted that there are more. `shard`: the number of the
-    server that has the stream for this session.
-    `pending` and `ended` are tuples, mostly the same ones for all sessions.
+    Offsets:
+
+    * `start_offset`: where it begins; messages up to there were dealt with before it.
+    * `position`: the last one that was handed out, or passed over.
+    * `cursor`: everything up to here has its outcome.
+    * `reported`: in the ledger is everything up to here that was handed out.
+    * `failed_offset`: the first message that an earlier connection left unacknowledged; of it
+      `failed_attempts` copies count.
+
+    `live`: what comes on the channel may be handed out. Otherwise the session reads on from the
+    log, but only once the channel is `subscribed`: otherwise it would miss what is published
+    between the read and the subscription.
+
+    Messages, as tuples that are mostly the same ones for all sessions, or None:
+
+    * `pending`: what the cursor has not passed. The first of them was last sent, or came to the
+      front, at `front_since` (monotonic seconds); when its last copy left, `front_ahead` messages
+      that had been handed out before it were unacknowledged.
+    * `ended`: what ended and is not in the ledger yet. `is_to_report`: a note says that there is
+      more.
+
+    `shard`: the number of the server that has the stream for this session.
     """
 
     __slots__ = (
@@ -109,7 +117,6 @@ class Subscription:
         "failed_offset",
         "front_ahead",
         "front_since",
-        "heard",
         "is_to_report",
         "live",
         "pending",
@@ -118,6 +125,7 @@ class Subscription:
         "shard",
         "start_offset",
         "stream",
+        "subscribed",
     )
 
     def __init__(self, stream: str, position: int, shard: int = 0) -> None:
@@ -127,7 +135,7 @@ class Subscription:
         self.position = position
         self.cursor = position
         self.live = False
-        self.heard = False
+        self.subscribed = False
         self.reported = position
         self.is_to_report = False
         self.pending: tuple[HandedOut, ...] | None = None

@@ -39,7 +39,7 @@ class Window:
     acknowledges_here = True
 
     __slots__ = (
-        "_next_own",
+        "_next_id",
         "_only",
         "_taken",
         "bytes_max",
@@ -62,7 +62,7 @@ class Window:
         # Messages that are in no log, as (stream, id, when they were handed out): acknowledged, but
         # never sent again.
         self.online: dict[int, tuple[str, str, float]] | None = None
-        self._next_own = FIRST_PRIVATE_ID
+        self._next_id = FIRST_PRIVATE_ID
 
     @property
     def outstanding_count(self) -> int:
@@ -100,8 +100,8 @@ class Window:
     def next_private_id(self) -> int:
         """A message id of the session's own that no outstanding copy uses; 0 if all are taken."""
         for _ in range(LAST_PRIVATE_ID - FIRST_PRIVATE_ID + 1):
-            message_id = self._next_own
-            self._next_own = FIRST_PRIVATE_ID if message_id == LAST_PRIVATE_ID else message_id + 1
+            message_id = self._next_id
+            self._next_id = FIRST_PRIVATE_ID if message_id == LAST_PRIVATE_ID else message_id + 1
             if self.is_free(message_id):
                 return message_id
         return 0
@@ -360,18 +360,18 @@ class Window:
             ahead += isinstance(other, Subscription) or other.outcome not in (ACKNOWLEDGED, LATE)
         return ahead
 
-    def again(self, delivery: OutstandingMessage, now: float, *, counts: bool) -> None:
+    def redeliver(self, delivery: OutstandingMessage, now: float, *, counts: bool) -> None:
         """Another copy was sent. `counts`: towards `max_deliveries`."""
         delivery.copies_due += 1
         delivery.attempts += counts
         delivery.subscription.front_since = now
         delivery.subscription.front_ahead = self._ahead_of(delivery)
 
-    def tried(self, subscriptions: Iterable[Subscription], now: float) -> list[FailedAttempts]:
-        """What is left of each stream, at the end of the session.
-
-        Of a stream in which it did not get to what earlier sessions left, that stays as it is.
-        """
+    def failed_attempts(
+        self, subscriptions: Iterable[Subscription], now: float
+    ) -> list[FailedAttempts]:
+        """What is left of each stream at the end of the session. Of a stream in which it did not
+        get to what earlier sessions left, that stays as it is."""
         left = []
         for subscription in subscriptions:
             first = subscription.pending[0] if subscription.pending else None

@@ -9,9 +9,8 @@ the acknowledgement if that is earlier.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from itertools import islice
-from math import inf
 from typing import Any, Protocol, TypeVar
 
 import msgspec
@@ -227,7 +226,7 @@ class CursorWriter:
     async def _write(self, batch: list[_Move]) -> bool:
         try:
             told = _encode(_arguments(batch))
-            lost: list[int] = await self._server.retold.run(_script, [told, ""], [told, "again"])
+            lost: list[int] = await self._server.replayed.run(_script, [told, ""], [told, "again"])
         except StoreUnavailable as error:
             log.debug(
                 "Cursors kept for later: {reason}", reason=error.reason, event="cursors.postponed"
@@ -250,8 +249,8 @@ class CursorWriter:
 
 
 class _Move:
-    """Cursors on their way to the store, of `members` that are all alike, with the messages that
-    they pass or have before them.
+    """Cursors on their way to the store, of `members` that are all alike, with the `messages` that
+    they pass or have before them, by offset.
 
     `late` and `is_last` (the stream is not followed any more, and nothing is known beside what is
     written here) are of one member alone.
@@ -268,23 +267,31 @@ class _Move:
         self.late = late
         self.stream = subscription.stream
         self.cursor = subscription.cursor
-        ended = subscription.ended or ()
         self.position = subscription.position
-        if not is_last:
-            self.position = min([self.position, *_not_to_be_passed(ended, self.cursor)])
-        # The last move writes all that is known, also of messages that the cursor has not passed.
-        until = inf if is_last else self.cursor
-        self.ended = [message for message in ended if message.offset <= until]
-        left = tuple([message for message in ended if message.offset > until])
-        self.messages: list[HandedOut | Skipped] = [*self.ended]
+        self.messages: dict[int, HandedOut | Skipped] = {}
+        self.ended: list[HandedOut | Skipped] = []
+        left: list[HandedOut | Skipped] = []
+        for message in subscription.ended or ():
+            # The last move writes all that is known.
+            if is_last or message.offset <= self.cursor:
+                self.messages[message.offset] = message
+                self.ended.append(message)
+                continue
+            left.append(message)
+            if message.outcome == TOO_LARGE:
+                # Another session of the device may get it yet. All up to the position counts as
+                # written; what comes after this is written when the cursor has passed it.
+                self.position = min(self.position, message.offset - 1)
         for delivery in subscription.pending or ():
+            offset = delivery.offset
             if is_last:  # the window is about to forget them
                 outcome = delivery.outcome or GONE
-                self.messages.append(Skipped(delivery.offset, delivery.id, outcome, written=True))
-            elif delivery.offset > subscription.reported:
-                self.messages.append(delivery)
+                self.messages[offset] = Skipped(offset, delivery.id, outcome, written=True)
+            elif offset > subscription.reported:
+                self.messages[offset] = delivery
+        not_passed = tuple(left) or None  # one for all of them
         for subscription, _ in members:
-            subscription.ended = left or None
+            subscription.ended = not_passed
             if subscription.reported < self.position:
                 subscription.reported = self.position
 
@@ -307,8 +314,7 @@ class _Move:
         )
         for subscription, _ in self.members:
             if self.messages:
-                first = min(message.offset for message in self.messages)
-                subscription.reported = min(subscription.reported, first - 1)
+                subscription.reported = min(subscription.reported, min(self.messages) - 1)
             if ended:
                 subscription.ended = ended + (subscription.ended or ())
         return again
@@ -320,28 +326,17 @@ def _has_unreported(subscription: Subscription) -> bool:
     return pending is not None and pending[-1].offset > subscription.reported
 
 
-def _not_to_be_passed(ended: Iterable[HandedOut | Skipped], cursor: int) -> list[int]:
-    """Places before messages that this session did not get, but another of the device may yet.
-
-    All up to the position counts as written; what comes after such a message is written when the
-    cursor has passed that.
-    """
-    return [m.offset - 1 for m in ended if m.outcome == TOO_LARGE and m.offset > cursor]
-
-
 def _arguments(batch: list[_Move]) -> list[Any]:
     """What cursors.lua takes."""
-    passed: dict[str, dict[int, str]] = {}
+    passed: dict[str, dict[int, HandedOut | Skipped]] = {}
     for move in batch:
-        messages = passed.setdefault(move.stream, {})
-        for message in move.messages:
-            messages[message.offset] = message.id
+        passed.setdefault(move.stream, {}).update(move.messages)
     streams: list[list[Any]] = []
     places: dict[str, tuple[int, list[int]]] = {}
     for number, (stream, messages) in enumerate(passed.items(), 1):
         offsets = sorted(messages)
-        parts = [part for offset in offsets for part in (str(offset), messages[offset])]
-        streams.append([stream, parts])
+        parts = [part for offset in offsets for part in (offset, messages[offset].id)]
+        streams.append([stream, *parts])
         places[stream] = number, offsets
     return [streams, [_argument(move, *places[move.stream]) for move in batch]]
 
@@ -353,34 +348,28 @@ def _argument(move: _Move, number: int, offsets: list[int]) -> list[Any]:
     What others had and these had not (it was cancelled, say, before it was handed out here) is
     not counted for them.
     """
-    own = {message.offset: message for message in move.messages}
-    first = bisect_left(offsets, min(own)) if own else 0
-    last = bisect_right(offsets, max(own)) if own else 0
+    own = move.messages
+    first, last = 0, len(offsets)
+    if len(own) < last:
+        first = bisect_left(offsets, min(own)) if own else 0
+        last = bisect_right(offsets, max(own)) if own else 0
     exceptions = {}
     for offset in offsets[first:last]:
         message = own.get(offset)
         if message is None:
-            exceptions[str(offset)] = (GONE, False)
+            exceptions[offset] = (GONE, False)
         elif message.outcome is not None and message.outcome != ACKNOWLEDGED:
             outcome = GONE if message.outcome == LATE else message.outcome
-            exceptions[str(offset)] = (outcome, message.written)
-    holders: list[str | None] = []
-    for _, holder in move.members:
-        holders += (holder.token, holder.session_id)
-    return [
-        holders,
-        number,
-        move.cursor,
-        move.position,
-        first + 1,
-        last,
-        exceptions,
-        [
-            (delivery.id, delivery.offset, outcome if outcome == UNACKNOWLEDGED else GONE)
-            for delivery, outcome in move.late
-        ],
-        move.is_last,
+            exceptions[offset] = (outcome, message.written)
+    late = [
+        (delivery.id, delivery.offset, outcome if outcome == UNACKNOWLEDGED else GONE)
+        for delivery, outcome in move.late
     ]
+    more = (exceptions, late, move.is_last) if exceptions or late or move.is_last else False
+    argument: list[Any] = [number, move.cursor, move.position, first + 1, last, more]
+    for _, holder in move.members:
+        argument += (holder.token, holder.session_id)
+    return argument
 
 
 def _pass_on(result: Result, waiter: Deferred[Result]) -> Result:

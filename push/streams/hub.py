@@ -67,7 +67,7 @@ class Hub:
         reactor: Clock,
         server: RedisClient,
         reader: LogReader,
-        memory: LogCache,
+        cache: LogCache,
         receiver: Receiver,
         name: str,
         *,
@@ -77,7 +77,7 @@ class Hub:
         self.channels: dict[str, Channel] = {}
         self._reactor = reactor
         self._server = server
-        self._memory = memory
+        self._cache = cache
         self._receiver = receiver
         self._may_hand_on = may_hand_on
         self._is_late = is_late
@@ -108,7 +108,7 @@ class Hub:
 
     def _restored(self) -> None:
         """Messages may have been missed, and notices of removed ones."""
-        self._memory.clear()
+        self._cache.clear()
         self.sweep()
 
     def sweep(self) -> None:
@@ -134,7 +134,7 @@ class Hub:
         channel.left += 1
         if not channel.followers:
             del self.channels[stream]
-            self._memory.forget(stream)
+            self._cache.forget(stream)
             self._server.unsubscribe_channel(channel_name(stream))
             self._repair.forget(stream)
             channel.receiver = None  # it holds the channel
@@ -143,18 +143,15 @@ class Hub:
 
     def receive(self, channel: Channel, payload: bytes) -> None:
         """A message of the live channel."""
-        message_id = 0
-        if len(channel.followers) > 1:
-            message_id = self._next_number
-            following = message_id + 1
-            self._next_number = FIRST_SHARED_ID if following > LAST_SHARED_ID else following
+        message_id = self._next_number
+        self._next_number = FIRST_SHARED_ID if message_id == LAST_SHARED_ID else message_id + 1
         announced = from_channel(channel.stream, payload, message_id)
         entry, removes = announced.entry, announced.removes
         if removes > 0:
             self._take_out(channel, removes)
         elif removes < 0:
             # A session that has not read them learns it from the log, and must not find them here.
-            self._memory.drop_to(channel.stream, -removes)
+            self._cache.drop_to(channel.stream, -removes)
         if entry is None:
             return
         if not entry.offset:
@@ -170,7 +167,7 @@ class Hub:
     def _take_out(self, channel: Channel, offset: int) -> None:
         """An entry was cancelled or replaced: sessions that were not handed it do not get it (rule
         16)."""
-        self._memory.remove(channel.stream, offset)
+        self._cache.remove(channel.stream, offset)
         channel.take_out(offset)
 
     def apply(self, channel: Channel, entry: Entry) -> None:
@@ -190,7 +187,7 @@ class Hub:
             self._receiver.repaired(channel)
             return
         if channel.remembers:
-            self._memory.add_live(channel.stream, entry)
+            self._cache.add_live(channel.stream, entry)
         self.hand_on(channel, entry)
 
     def hand_on(self, channel: Channel, entry: Entry) -> None:
@@ -227,7 +224,7 @@ class Hub:
                 except Exception:
                     # The others go on: what is pending of a channel that is left out stays so.
                     log.failure(
-                        "What came for {stream} was not handed on",
+                        "Messages of {stream} were not handed to its sessions",
                         stream=channel.stream,
                         event="streams.hand_over_failed",
                     )

@@ -112,7 +112,7 @@ class Ledger:
                 return msgspec.Raw(kept)
         return None
 
-    async def funnel(self, id: str) -> DeliveryCounts | None:
+    async def counts_of(self, id: str) -> DeliveryCounts | None:
         """The counts of message `id`; None when it is unknown or was longer ago than is kept."""
         return _sum([self._count(id, *part) for part in await self._parts(id)])
 
@@ -291,7 +291,9 @@ class EphemeralCounts:
                 await self._server.run(_count_ephemeral, [], [_encode(part)])
             except StoreUnavailable as error:
                 log.debug(
-                    "Counts given up: {reason}", reason=error.reason, event="ledger.postponed"
+                    "Counts of messages that are in no log are lost: {reason}",
+                    reason=error.reason,
+                    event="ledger.postponed",
                 )
 
 

@@ -85,7 +85,9 @@ class LossCheck:
                             channel.known = False
         except StoreUnavailable as error:
             log.debug(
-                "Sweep put off: {reason}", reason=error.reason, event="streams.sweep_postponed"
+                "Check of the followed streams postponed: {reason}",
+                reason=error.reason,
+                event="streams.sweep_postponed",
             )
             self._sweep_soon.request()
 

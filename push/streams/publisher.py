@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from operator import attrgetter
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -148,27 +149,23 @@ class Publisher:
         """What became of each, where it failed what `publish` raises. Messages for one stream are
         written in their order."""
         answers, is_batch = _Answers(len(messages)), len(messages) > 1
+        servers = self._shards.servers
         for place, message in enumerate(messages):
-            for number, addresses in self._by_server(message.addresses):
-                server = self._shards[number]
-                item = _item_of(message, addresses, server)
-                answered = answers.expect(place, server, addresses)
-                self._calls_of(number, message.stored, is_batch).ask(item, answered)
+            parts: Iterable[tuple[int, Sequence[TargetStream]]] = ((0, message.addresses),)
+            if len(servers) > 1:
+                parts = by_server(self._shards, message.addresses, _stream_of).items()
+            for number, addresses in parts:
+                item = _item_of(message, addresses, servers[number])
+                answered = answers.expect(place, servers[number], addresses)
+                self._calls_of(number, message.stored, is_batch).ask(item, answered, len(addresses))
         parts_of = await answers.all_there
-        if len(self._shards) == 1:
+        if len(servers) == 1:
             return [outcome for (outcome,) in parts_of]
         outcomes = [_merged(message, parts_of[n]) for n, message in enumerate(messages)]
         for place, message in enumerate(messages):
             if message.once is not None:
                 outcomes[place] = await self._released(message.once, outcomes[place])
         return outcomes
-
-    def _by_server(
-        self, addresses: Sequence[TargetStream]
-    ) -> Iterable[tuple[int, Sequence[TargetStream]]]:
-        if len(self._shards) == 1:
-            return ((0, addresses),)
-        return by_server(self._shards, addresses, lambda address: address.stream).items()
 
     def _calls_of(self, number: int, stored: bool, is_batch: bool) -> JoinedCalls[PublishedItem]:
         """What need not wait for replicas goes to Redis by itself where there are some. So does a
@@ -184,7 +181,6 @@ class Publisher:
                 keep.device_max_messages,
                 keep.shared_max_messages,
                 durable=durable,
-                weight_of=_streams_of,
             )
         return calls
 
@@ -194,7 +190,7 @@ class Publisher:
         One server knows that by itself when it publishes; several must agree before. Raises
         `IdempotencyMismatch`.
         """
-        if len(self._shards) == 1:
+        if len(self._shards.servers) == 1:
             return id
         server, key = self._claim_of(once)
         return await server.run(_claim, [key], [id, once.digest], durable=True, decode=_claimed_id)
@@ -218,9 +214,7 @@ class Publisher:
         return server, server.key(name)
 
 
-def _streams_of(item: PublishedItem) -> int:
-    """To how many it is written."""
-    return len(item.streams) // 2
+_stream_of = attrgetter("stream")
 
 
 def _item_of(

@@ -30,18 +30,18 @@ READS_PER_CALL = 32
 
 
 class SharedLogReader:
-    """A `LogReader` with a memory, for streams that several sessions follow."""
+    """A `LogReader` with a cache, for streams that several sessions follow."""
 
-    def __init__(self, server: RedisClient, reader: LogReader, memory: LogCache) -> None:
+    def __init__(self, server: RedisClient, reader: LogReader, cache: LogCache) -> None:
         self._server = server
         self._reads = JoinedReads(server, reader)
-        self._memory = memory
+        self._cache = cache
         self._running: dict[tuple[str, int], list[Deferred[None]]] = {}
 
     async def read(self, wanted: Sequence[tuple[Channel, int, int]]) -> LogReading:
         """Read on in each channel's log after an offset, at most so many entries.
 
-        Pages come in the order of `wanted`; one from memory is never `complete`. A page that
+        Pages come in the order of `wanted`; one from the cache is never `complete`. A page that
         another session is reading just now is waited for. Raises `StoreUnavailable`.
         """
         channels = [channel for channel, _, _ in wanted]
@@ -61,12 +61,12 @@ class SharedLogReader:
         unread: list[tuple[Channel, WantedPages]] = []
         for channel, after, limit in wanted:
             stream = channel.stream
-            entries = self._memory.after(stream, after, limit)
+            entries = self._cache.after(stream, after, limit)
             if not entries and (stream, after) in self._running:
                 waiter: Deferred[None] = Deferred()
                 self._running[stream, after].append(waiter)
                 await waiter
-                entries = self._memory.after(stream, after, limit)
+                entries = self._cache.after(stream, after, limit)
             if entries:
                 known.append(LogPage(stream, entries, False, 0))
             else:
@@ -93,7 +93,7 @@ class SharedLogReader:
                 # Without followers no notice comes of what is removed from the log.
                 if item.stream in shared and channel.followers and page.entries and not page.lost:
                     entries = channel.still_there(page.entries)
-                    self._memory.add_read(item.stream, item.after, entries)
+                    self._cache.add_read(item.stream, item.after, entries)
             return reading
         finally:
             for key in keys:
@@ -187,4 +187,8 @@ def _are_reached(wanted: Iterable[WantedPages], pages: Iterable[LogPage]) -> boo
 
 
 def _log_failure(failure: Failure) -> None:
-    log.failure("Pages of logs were not handed out", failure, event="streams.reads_failed")
+    log.failure(
+        "Pages of logs could not be given to the sessions that wait",
+        failure,
+        event="streams.reads_failed",
+    )

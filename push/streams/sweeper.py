@@ -20,6 +20,7 @@ SWEEP_SECONDS = 1.0
 STREAMS_PER_CLAIM = 100
 
 QUEUE = WorkQueue("expiry", claimed_ms=60_000)
+_drop_empty = load_script("streams", "drop_empty")
 _expire = load_script("streams", "expire")
 
 
@@ -37,7 +38,8 @@ class Sweeper(PeriodicTask):
         """Everything that is due now; returns how many streams that was."""
         swept = 0
         async for due in QUEUE.claim_all(self._server, STREAMS_PER_CLAIM):
-            for stream in due:
+            left: list[bytes] = await self._server.run(_drop_empty, [], due)
+            for stream in left:
                 await self._expire(stream)
             swept += len(due)
         return swept

@@ -95,7 +95,7 @@ class WebhookRelay:
             await self.shared.store.publish_to(number, self._known)
         except StoreUnavailable as error:
             log.debug(
-                "What is wanted was not written: {reason}",
+                "The table of wanted events was not written; tried again: {reason}",
                 reason=error.reason,
                 event="webhooks.not_published",
             )
@@ -122,9 +122,11 @@ class WebhookRelay:
                 await outbox.trim(self._known.by_id, self.shared.settings.max_age_seconds)
             except StoreUnavailable as error:
                 log.debug(
-                    "Old events stay: {reason}", reason=error.reason, event="webhooks.not_trimmed"
+                    "Old events were not removed; tried again: {reason}",
+                    reason=error.reason,
+                    event="webhooks.not_trimmed",
                 )
 
 
 def _log_failure(failure: Failure) -> None:
-    log.failure("Webhooks could not be looked after", failure, event="webhooks.failed")
+    log.failure("The outboxes of webhooks could not be served", failure, event="webhooks.failed")

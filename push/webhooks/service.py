@@ -88,6 +88,10 @@ class Webhooks:
         return WebhookMade(**asdict(await self.get(endpoint.id)), secret=secret)
 
     async def change(self, id: str, body: WebhookChange) -> WebhookChanged:
+        """Change what `body` has; with `rotate`, make a new secret, which is in the answer.
+
+        Raises `RequestError` `not_found`, `not_allowed`, `invalid`; and `StoreUnavailable`.
+        """
         if body.url == shown_url((await self.store.get(id)).url):
             body = replace(body, url=UNSET)  # as it was read
         if body.url is not UNSET:

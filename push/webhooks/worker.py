@@ -99,7 +99,7 @@ class EndpointWorker:
             await self._outbox.release(self.endpoint.id, self._shared.boot)
         except StoreUnavailable as error:
             log.debug(
-                "A lease runs out by itself: {reason}",
+                "A lease was not released and expires by itself: {reason}",
                 reason=error.reason,
                 event="webhook.lease_kept",
             )
@@ -255,6 +255,10 @@ class EndpointWorker:
     def _failed(self, failure: Failure) -> None:
         error = failure.value
         if isinstance(error, StoreUnavailable):
-            log.debug("Events wait: {reason}", reason=error.reason, event="webhook.waits")
+            log.debug(
+                "Events are not delivered yet; tried again: {reason}",
+                reason=error.reason,
+                event="webhook.waits",
+            )
         else:
             log.failure("Events could not be delivered", failure, event="webhook.delivery_failed")

@@ -24,7 +24,7 @@ MAX_PORT = 65_535
 
 
 def without_secrets(url: str) -> str:
-    """`scheme://host:port` of a URL, for logs and whoever reads them.
+    """`scheme://host:port` of a URL, for logs and their readers.
 
     Its user and password, its path and its query may be secrets. `REDACTED` for what is no URL.
     """
@@ -90,7 +90,7 @@ def peer_ip(host: str | None) -> str:
 def counted_ip(ip: str) -> str:
     """What limits count an address by, for addresses as `peer_ip`: itself, or its IPv6 /64.
 
-    Whoever has one address of a /64 has all of them.
+    A client that has one address of a /64 has all of them.
     """
     if ":" not in ip:
         return ip
@@ -102,7 +102,7 @@ def counted_ip(ip: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host of a URL means the machine of whoever uses the URL.
+    """Whether a host of a URL means the machine of the process that uses the URL.
 
     The unspecified address, where it is connected to, is loopback.
     """

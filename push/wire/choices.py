@@ -17,7 +17,7 @@ def is_wrong_choice(message: str) -> bool:
 
 
 def choices_at(kind: object, path: str) -> str:
-    """As "a, b, c": what may stand at `path` ("types[0]") of a `kind`; "" where anything may."""
+    """The values allowed at `path` ("types[0]") of a `kind`, as "a, b, c"; "" where any is."""
     return _choices_at(kind, _NUMBER.sub("[]", path))
 
 

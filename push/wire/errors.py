@@ -40,7 +40,7 @@ STATUS_OF_CODE: dict[str, int] = {
 }
 
 
-# A peer gets no more of its own words back, in an answer or in a log that quotes it.
+# How much of its own words a peer gets back, in an answer or in a log that quotes it.
 MAX_TEXT_CHARACTERS = 200
 MAX_FIELD_CHARACTERS = 64
 _OWN_WORDS = ("unavailable", "internal")  # their texts quote nothing that was sent

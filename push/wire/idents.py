@@ -63,7 +63,7 @@ def is_token(text: str) -> bool:
 
 
 def is_offset(text: str) -> bool:
-    """Whether `text` can be an offset of ours."""
+    """Whether `text` has the form of an offset."""
     return _OFFSET.fullmatch(text) is not None
 
 

@@ -23,8 +23,8 @@ class _Shape(NamedTuple):
 def nulls_taken_out_for(kind: type[Struct]) -> Callable[[bytes], bytes]:
     """A function that takes them out of the JSON of a `kind`; its other values stay as they are.
 
-    Where any JSON value may stand (`data`, `extra`), null is one. A text that is not a JSON object
-    comes back unchanged, for whoever decodes it to refuse.
+    Where any JSON value is allowed (`data`, `extra`), null is one. A text that is not a JSON object
+    is returned unchanged: the decoder refuses it.
     """
     info = type_info(kind)
     assert isinstance(info, StructType)

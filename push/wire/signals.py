@@ -79,6 +79,9 @@ class DisconnectCode(StrEnum):
     INTERNAL = "internal"
 
 
+TAKEN_OVER_REASON = "a newer connection has this token"
+
+
 def signal_name(signal: int) -> str:
     """The name of a signal for people, also of one that does not exist."""
     try:

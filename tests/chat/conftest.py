@@ -107,12 +107,12 @@ def of_kind(client: Client, kind: str) -> list[dict[str, Any]]:
 def standing_still_of(node: Node, server: RedisServer, number: int) -> Iterator[None]:
     """As `standing_still`, of the server of this number. Nor does the node wait long then for
     connectors to confirm what they cannot read."""
-    usual, node.asker._deadline_seconds = node.asker._deadline_seconds, 0.5
+    usual, node.survey._deadline_seconds = node.survey._deadline_seconds, 0.5
     try:
         with standing_still(server, node.shards[number]):
             yield
     finally:
-        node.asker._deadline_seconds = usual
+        node.survey._deadline_seconds = usual
 
 
 class Door:

@@ -227,7 +227,7 @@ async def test_who_is_there_anew_and_wrote_nothing_is_told_when_the_other_is_era
 
 
 @pytest.mark.parametrize(
-    ("members", "admins", "heir"),
+    ("members", "admins", "next_owner"),
     [
         (["dora", "bob", "carol"], ["carol", "bob"], "bob"),
         (["dora", "bob", "carol"], [], "dora"),
@@ -236,7 +236,7 @@ async def test_who_is_there_anew_and_wrote_nothing_is_told_when_the_other_is_era
 )
 @pytest_twisted.ensureDeferred
 async def test_a_group_goes_to_the_oldest_admin_else_the_oldest_member_else_it_ends(
-    node: Node, members: list[str], admins: list[str], heir: str | None, wait_until: WaitUntil
+    node: Node, members: list[str], admins: list[str], next_owner: str | None, wait_until: WaitUntil
 ) -> None:
     group = (await node.chat.groups.create("anna", NewGroup("g"))).group
     for user in members:  # one after the other: in another order than their names
@@ -247,11 +247,11 @@ async def test_a_group_goes_to_the_oldest_admin_else_the_oldest_member_else_it_e
 
     await node.erasure.erase("anna")
 
-    if heir is None:
+    if next_owner is None:
         with pytest.raises(RequestError, match="unknown_group"):
             await node.chat.groups.get(group, None)
     else:
-        assert (await node.chat.groups.get(group, None)).owner == heir
+        assert (await node.chat.groups.get(group, None)).owner == next_owner
         assert "anna" not in await _members(node, group)
     await wait_until(lambda: errands_are_done(node))
     assert await names_left(node, "anna") == set()

@@ -9,6 +9,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import CancelledError, Deferred
 
+from push.chat.actions import ChatScripts
 from push.chat.groups import CHANGED_AT_A_TIME
 from push.wire.api.groups import NewGroup
 from tests.chat.conftest import User, keys_of, of_kind
@@ -23,15 +24,14 @@ LAST = MANY[-1]
 def sizes(monkeypatch: pytest.MonkeyPatch, node: Node) -> Iterator[list[int]]:
     """For how many users each call of a script was that names users."""
     found: list[int] = []
-    acting = node.chat._acting
-    encoded = acting._encoded
+    encoded = ChatScripts.encoded
 
-    def noted(request: dict[str, Any]) -> bytes:
+    def noted(scripts: ChatScripts, request: dict[str, Any]) -> bytes:
         if "users" in request:
             found.append(len(request["users"]))
-        return encoded(request)
+        return encoded(scripts, request)
 
-    monkeypatch.setattr(acting, "_encoded", noted)
+    monkeypatch.setattr(ChatScripts, "encoded", noted)
     yield found
     assert found
     assert max(found) <= CHANGED_AT_A_TIME

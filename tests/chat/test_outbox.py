@@ -351,7 +351,7 @@ async def test_who_was_removed_is_not_let_in_again_by_what_was_not_done_yet(
     await wait_until(lambda: texts(client) == ["first"])
     await scene.while_bobs_server_stands_still(wait_until, scene.remove())
     await wait_until(lambda: "unfollow" in client.kinds)
-    await node.gateway.sources.cursors.flush()
+    await node.gateway.streams.cursors.flush()
 
     if opened == "anew":
         client.transport.loseConnection()

@@ -31,7 +31,16 @@ from push.redis.connection.url import parse_redis_url
 from tests.cluster.real_zookeeper import ZooKeeperServer, what_zookeeper_lacks
 from tests.waiting import DEADLINE_SECONDS
 
-TIMING = Timing(lease=2.0, renew=0.3, update=0.05, verify=0.4, retry=0.1, notice=0.005, stop=1.0)
+TIMING = Timing(
+    lease=2.0,
+    renew=0.3,
+    update=0.05,
+    verify=0.4,
+    retry=0.1,
+    notice=0.005,
+    stop=1.0,
+    reconnect=4.0,
+)
 
 
 # Longer than any wait: what happens does so for another reason than a lease that ran out, and no

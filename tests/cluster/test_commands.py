@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from push.cluster.commands import DrainCommand, EndSessionCommand, read_order
+from push.cluster.commands import DrainCommand, EndSessionCommand, read_command
 
 
 def test_orders_are_read() -> None:
-    assert read_order(b'{"type":"end","session":"s","code":"kicked"}') == EndSessionCommand(
+    assert read_command(b'{"type":"end","session":"s","code":"kicked"}') == EndSessionCommand(
         "s", "kicked"
     )
-    assert read_order(b'{"type":"drain","rate_per_second":5}') == DrainCommand(5)
+    assert read_command(b'{"type":"drain","rate_per_second":5}') == DrainCommand(5)
 
 
 @pytest.mark.parametrize(
@@ -30,4 +30,4 @@ def test_orders_are_read() -> None:
 )
 def test_what_is_no_order_is_none(payload: bytes) -> None:
     with pytest.raises((ValueError, RecursionError)):
-        read_order(payload)
+        read_command(payload)

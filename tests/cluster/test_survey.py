@@ -38,17 +38,17 @@ class Crowd:
         self._url = url
         self.listed: dict[str, str] = {}
         self.others: dict[str, str] = {}  # processes that are no connectors
-        self.answerers: list[SurveyHandler] = []
+        self.survey_handlers: list[SurveyHandler] = []
         self.servers: list[RedisClient] = []
         self.asked: list[tuple[str, Any]] = []
-        self.asker: Survey
+        self.survey: Survey
 
     async def begin(self, deadline_seconds: float) -> None:
         from twisted.internet import reactor
 
         server = await self._connect(self._url)
         self.servers.append(server)
-        self.asker = Survey(
+        self.survey = Survey(
             reactor,
             server,
             lambda: self.listed,
@@ -62,15 +62,15 @@ class Crowd:
     ) -> RedisClient:
         """A connector that answers with `answer`, or as that function says."""
         server = await self._connect(self._url)
-        answerer = SurveyHandler(server, f"boot-{name}", name, is_connector=is_connector)
+        survey_handler = SurveyHandler(server, f"boot-{name}", name, is_connector=is_connector)
 
         async def handle(raw: bytes) -> Any:
             self.asked.append((name, json.loads(raw)))
             return await answer() if callable(answer) else answer
 
-        answerer.handle("how", handle)
-        self.answerers.append(answerer)
-        await answerer.start()
+        survey_handler.handle("how", handle)
+        self.survey_handlers.append(survey_handler)
+        await survey_handler.start()
         if listed:
             (self.listed if is_connector else self.others)[f"boot-{name}"] = name
         return server
@@ -78,7 +78,7 @@ class Crowd:
     async def ask(
         self, body: Any = None, audience: Audience = ALL_CONNECTORS, *, thorough: bool = False
     ) -> dict[str, Any]:
-        asked: SurveyResult = await self.asker.ask("how", body, audience, thorough=thorough)
+        asked: SurveyResult = await self.survey.ask("how", body, audience, thorough=thorough)
         return {
             "answers": {node: json.loads(raw) for node, raw in asked.answers},
             "silent": asked.silent,
@@ -100,9 +100,9 @@ async def make_crowd(
 
     yield make
     for crowd in crowds:
-        crowd.asker.stop()
-        for answerer in crowd.answerers:
-            answerer.stop()
+        crowd.survey.stop()
+        for survey_handler in crowd.survey_handlers:
+            survey_handler.stop()
 
 
 @pytest_twisted.ensureDeferred
@@ -143,11 +143,11 @@ async def test_a_process_that_the_registry_has_forgotten_is_silent_while_it_subs
     crowd = await make_crowd()
     await crowd.add("n1", 1)
     await crowd.add("n2", Deferred)  # it never answers
-    crowd.asker.start()  # and looks who is there
+    crowd.survey.start()  # and looks who is there
     del crowd.listed["boot-n2"]
     assert await crowd.ask(audience=audience) == {"answers": {"n1": 1}, "silent": ["n2"]}
     # One that says goodbye, or is killed, subscribes no longer.
-    crowd.answerers[1].stop()
+    crowd.survey_handlers[1].stop()
     left = {"answers": {"n1": 1}, "silent": []}
     while await crowd.ask(audience=audience) != left:
         pass  # until Redis has read it
@@ -318,7 +318,7 @@ async def test_a_handler_that_fails_makes_its_node_silent_and_is_logged(
 async def test_a_node_that_does_not_know_the_kind_is_silent(make_crowd: Any) -> None:
     crowd = await make_crowd()
     await crowd.add("n1", 1)
-    assert await crowd.asker.ask("what", None) == SurveyResult([], ["n1"])
+    assert await crowd.survey.ask("what", None) == SurveyResult([], ["n1"])
     assert crowd.asked == []
 
 
@@ -383,6 +383,6 @@ async def test_a_stop_ends_what_is_being_asked(make_crowd: Any, wait_until: Any)
     await crowd.add("n1", wait)
     asking = Deferred.fromCoroutine(crowd.ask())
     await wait_until(lambda: crowd.asked)
-    crowd.asker.stop()
+    crowd.survey.stop()
     assert await asking == {"answers": {}, "silent": ["n1"]}
     never.callback(None)

@@ -36,7 +36,7 @@ from push.access.jwt import JwtVerifier, load_keys
 from push.chat.settings import ChatSettings
 from push.connector.gateway import Gateway
 from push.connector.listener import device_factory
-from push.connector.session_queries import SessionQueryHandler as OwnClients
+from push.connector.session_queries import SessionQueryHandler
 from push.connector.sessions.services import GatewayServices, GatewaySettings
 from push.connector.transport.device_port import DevicePort
 from push.daemons.config.settings import Connector
@@ -46,7 +46,8 @@ from push.daemons.security.serving import ServingTls
 from push.daemons.upkeep import upkeep_of
 from push.devices.expiry import DeviceExpiry
 from push.devices.sessions import Sessions
-from push.pushing.service import Push, PushContent
+from push.pushing.content import PushContent
+from push.pushing.service import Push
 from push.pushing.targets import Target
 from push.redis.client import RedisClient
 from push.redis.connection.url import parse_redis_url
@@ -334,10 +335,14 @@ class Node:
             lambda new: self.gateway.commands.end_banned(new),
             keyring,
         )
-        self.asker, self.answerer = domain.asker, domain.answerer
+        self.survey, self.survey_handler = domain.survey, domain.survey_handler
         self.lease, self.bans, self.keys = domain.lease, domain.bans, domain.keys
         self.devices, self.users, self.topics = domain.devices, domain.users, domain.topics
-        self.clients, self.chat, self.erasure = domain.clients, domain.chat, domain.erasure
+        self.session_queries, self.chat, self.erasure = (
+            domain.session_queries,
+            domain.chat,
+            domain.erasure,
+        )
         self.pushing = domain.pushing
         verifier = JwtVerifier(
             load_keys(JWT_SECRET), algorithms=["HS256"], audience="push", issuer=None
@@ -382,9 +387,9 @@ class Node:
             for work in self.upkeep
             if isinstance(work, PeriodicTask) and not isinstance(work, Sweeper | DeviceExpiry)
         ]
-        OwnClients(reactor, self.gateway, self.answerer, self.boot)
-        self.gateway.apply_for(self.answerer)
-        self.answerer.handle(BANS, self._confirm_bans)
+        SessionQueryHandler(reactor, self.gateway, self.survey_handler, self.boot)
+        self.gateway.apply_for(self.survey_handler)
+        self.survey_handler.handle(BANS, self._confirm_bans)
         self.ports: list[Any] = []
         self.stopped = False
 
@@ -395,12 +400,12 @@ class Node:
     @property
     def hub(self) -> Hub:
         """Of the only server."""
-        return next(iter(self.gateway.sources)).hub
+        return next(iter(self.gateway.streams)).hub
 
     @property
-    def memory(self) -> LogCache:
+    def log_cache(self) -> LogCache:
         """Of the only server."""
-        return next(iter(self.gateway.sources)).memory
+        return next(iter(self.gateway.streams)).log_cache
 
     def start(self) -> None:
         self.shards.start()

@@ -41,7 +41,7 @@ class Book:
 
         async def as_wanted() -> bool:
             nonlocal found
-            await self.node.gateway.sources.cursors.flush()  # sooner than by itself
+            await self.node.gateway.streams.cursors.flush()  # sooner than by itself
             found = await self.funnel(id)
             return found == wanted
 

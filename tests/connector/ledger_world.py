@@ -18,7 +18,8 @@ from push.access.jwt import JwtVerifier
 from push.daemons.domain import DomainLimits
 from push.devices.session_ending import EndedSession
 from push.devices.sessions import Sessions
-from push.pushing.service import Push, PushContent
+from push.pushing.content import PushContent
+from push.pushing.service import Push
 from push.pushing.targets import Target
 from push.redis.client import RedisClient
 from push.redis.connection.errors import StoreUnavailable
@@ -362,7 +363,7 @@ class World:
                     entry, gone = None, EXPIRED if stream.startswith("dev:") else GONE
                 if delivery_policy is self.impatient and self.chance.random() < 0.5:
                     continue
-                _, moved = delivery_policy.again(session, delivery, entry, 0, gone)
+                _, moved = delivery_policy.redeliver(session, delivery, entry, 0, gone)
                 if moved is not None:
                     self.writer.moved(seat, moved)
 

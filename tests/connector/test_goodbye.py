@@ -147,7 +147,7 @@ async def test_who_is_thrown_out_meanwhile_loses_what_waits(
     client.transport.write(last_words(40))
     await wait_until(lambda: session.requests)
     if how == "kicked":
-        assert (await node.clients.kick(Filter(user="anna"))).kicked == 1
+        assert (await node.session_queries.kick(Filter(user="anna"))).kicked == 1
     elif how == "banned":
         await node.bans.add(ActiveBan("user", "anna", None))
     else:

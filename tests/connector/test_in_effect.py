@@ -225,7 +225,7 @@ async def test_a_kicked_or_banned_device_is_offline_when_that_is_answered(
         client.transport.pauseProducing()
 
         if how == "kick":
-            assert (await node.clients.kick(Filter(user=user))).kicked == 1
+            assert (await node.session_queries.kick(Filter(user=user))).kicked == 1
         else:
             await node.bans.add(ActiveBan("user", user, None))
 

@@ -216,7 +216,7 @@ async def test_nothing_is_sent_behind_a_disconnect_nor_counted(
 
     assert client.ended_with == "taken_over"
     assert "late" not in client.numbers
-    await node.gateway.sources.counts.stop()
+    await node.gateway.streams.counts.stop()
     for published in sent:
         assert await book.funnel(published.id) == {"addressed": 1}
 

@@ -43,7 +43,7 @@ def enter(dial: Any) -> Enter:
 
 
 async def found(on: Any, **filter: str) -> set[str]:
-    page = await on.clients.find(Filter(**filter))
+    page = await on.session_queries.find(Filter(**filter))
     assert page.silent == []
     return {row.session for row in page.connections}
 
@@ -54,14 +54,14 @@ async def test_sessions_of_all_nodes_are_listed_in_pages(two: list[Any], enter: 
     wanted = sorted(client.session for client in clients)
     seen, after, pages = [], "", 0
     while True:
-        page = await two[0].clients.find(Filter(), after, 2)
+        page = await two[0].session_queries.find(Filter(), after, 2)
         seen += [row.session for row in page.connections]
         pages += 1
         if page.cursor is None:
             break
         after = page.cursor
     assert (seen, pages) == (wanted, 3)
-    rows = {row.session: row for row in (await two[1].clients.find(Filter())).connections}
+    rows = {row.session: row for row in (await two[1].session_queries.find(Filter())).connections}
     row = rows[clients[1].session]
     assert (row.token, row.node, row.ip, row.carrier) == (
         clients[1].token,
@@ -90,14 +90,14 @@ async def test_sessions_are_kicked_wherever_they_are(
     two: list[Any], enter: Enter, wait_until: Any
 ) -> None:
     near, far = await enter(two[0]), await enter(two[1], source="127.0.0.2", user="ben")
-    kicked = await two[0].clients.kick(Filter(user="ben"))
+    kicked = await two[0].session_queries.kick(Filter(user="ben"))
     assert (kicked.kicked, kicked.silent) == (1, [])
     await wait_until(lambda: far.closed)
     assert far.disconnect["code"] == "kicked"
     assert "after" not in far.disconnect
-    assert (await two[1].clients.kick(Filter(session=near.session))).kicked == 1
+    assert (await two[1].session_queries.kick(Filter(session=near.session))).kicked == 1
     await wait_until(lambda: near.closed)
-    assert (await two[1].clients.kick(Filter(session=near.session))).kicked == 0
+    assert (await two[1].session_queries.kick(Filter(session=near.session))).kicked == 0
 
 
 @pytest_twisted.ensureDeferred
@@ -159,7 +159,7 @@ async def test_a_user_with_a_jwt_alone_is_online(two: list[Any], dial: Any) -> N
     user = await two[0].users.get_user("carl")
     assert (user.online, user.devices, user.silent) == (True, [], [])
     assert await found(two[0], user="carl") == {session}
-    assert (await two[0].clients.kick(Filter(user="carl"))).kicked == 1
+    assert (await two[0].session_queries.kick(Filter(user="carl"))).kicked == 1
 
 
 @pytest_twisted.ensureDeferred

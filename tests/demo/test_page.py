@@ -10,10 +10,10 @@ import pytest
 
 from tests.demo.running import RunningDemo, command, started_demo
 from tests.ports import free_port
-from tests.web.tools import SCREENSHOTS, TOOLS, WEB, chromium, installed, node, run
+from tests.web.tools import WEB, installed, node, run, run_in_chromium
 
 HERE = Path(__file__).parent
-SCENES = sorted(path.name for path in (HERE / "browser").glob("*.test.mjs"))
+SCENES = sorted((HERE / "browser").glob("*.test.mjs"))
 
 
 @pytest.fixture(scope="module")
@@ -23,21 +23,8 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDemo]:
         yield running
 
 
-@pytest.mark.parametrize("scene", SCENES)
-def test_the_page(demo: RunningDemo, scene: str) -> None:
-    installed("playwright-core")
-    run(
-        node(),
-        "--test",
-        "--test-reporter=spec",
-        HERE / "browser" / scene,
-        seconds=540,
-        DEMO_URL=f"{demo.origin}/demo",
-        DEMO_KEY=demo.key,
-        DEMO_TOOLS=str(TOOLS),
-        DEMO_CHROMIUM=chromium(),
-        DEMO_SCREENSHOTS=str(SCREENSHOTS),
-    )
+def test_the_page(demo: RunningDemo) -> None:
+    run_in_chromium(*SCENES, DEMO_URL=f"{demo.origin}/demo", DEMO_KEY=demo.key)
 
 
 def test_the_types_of_the_page_fit() -> None:

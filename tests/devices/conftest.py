@@ -55,9 +55,9 @@ async def closed(domain: Domain) -> AsyncIterator[list[tuple[str, str]]]:
     """The sessions that the connector `LIVE_BOOT` is told to end: (session, code)."""
     ended: list[tuple[str, str]] = []
 
-    def obey(order: Any) -> None:
+    def execute(order: Any) -> None:
         assert isinstance(order, EndSessionCommand)
         ended.append((order.session, order.code))
 
-    await domain.control.listen(LIVE_BOOT, obey)
+    await domain.control.listen(LIVE_BOOT, execute)
     yield ended

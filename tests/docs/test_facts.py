@@ -23,7 +23,7 @@ from push.http.framework.request_reading import MAX_IDEMPOTENCY_KEY
 from push.http.framework.route import MAX_BODY_BYTES
 from push.http.routes.push import MAX_BATCH_BYTES
 from push.pushctl.terminal.options import DEFAULT_URL, LOCAL_SERVER
-from push.pushing.service import PushContent
+from push.pushing.content import PushContent
 from push.sdk.address import DEFAULT_PORTS
 from push.session.server_answers import SessionLimits
 from push.streams.publisher import Retention

@@ -71,8 +71,12 @@ def test_the_hooks_call_the_projects_own_tools() -> None:
     run(sys.executable, "-m", "pre_commit", "validate-config")
     text = (ROOT / ".pre-commit-config.yaml").read_text("utf-8")
     assert re.findall(r"repo: (.*)", text) == ["local"]
-    commands = re.findall(r"entry: (\S+)", text)
+    commands = [entry.split() for entry in re.findall(r"entry: (.+)", text)]
     assert len(commands) == text.count("- id:")
-    for command in commands:
-        assert command.startswith(".venv/bin/")
-        assert (Path(sys.executable).parent / Path(command).name).exists()
+    for command, *arguments in commands:
+        if command == "sh":
+            assert (ROOT / arguments[0]).is_relative_to(ROOT / ".ci")
+            assert (ROOT / arguments[0]).is_file()
+        else:
+            assert command.startswith(".venv/bin/")
+            assert (Path(sys.executable).parent / Path(command).name).exists()

@@ -130,7 +130,7 @@ def check(target: Target, seed: int) -> list[int]:
     assert again == statuses, (seed, "where the bytes are split changes the answers", data)
     assert target.answers([make_request("GET", "/healthz")])[0] == [200], seed
     assert not target.errors, (seed, target.errors, data)
-    assert target.site.crowd.size == 0, (seed, "a connection is left")
+    assert target.site.connection_limits.size == 0, (seed, "a connection is left")
     return statuses
 
 

@@ -62,7 +62,8 @@ class Attacked(NamedTuple):
 
 @contextlib.contextmanager
 def attacked_server(**settings: str) -> Iterator[Attacked]:
-    with started_server(connector_ws="127.0.0.1:0", **settings) as server:
+    served = {"connector_ws": "127.0.0.1:0", "connector_wss": "127.0.0.1:0"}
+    with started_server(**served, **settings) as server:
         yield Attacked(server, prepare(server, ATTACKERS))
 
 

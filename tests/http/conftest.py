@@ -38,12 +38,13 @@ from push.http.framework.route import App
 from push.http.framework.site import LimitedSite
 from push.http.routes.apps import make_api, make_sub
 from push.http.server import make_site
-from push.pushing.service import Push, PushContent
+from push.pushing.content import PushContent
+from push.pushing.service import Push
 from push.pushing.targets import Target
 from push.streams.ledger import DeliveryCounts, DeviceLine
 from push.wire.addresses import Networks
 from push.wire.api.common import ABSENT
-from push.wire.api.connections import ConnectionPage, Kicked
+from push.wire.api.connections import ConnectionPage, KickResult
 from push.wire.api.devices import Device, User
 from push.wire.api.operate.webhooks import (
     ReplayBody,
@@ -153,9 +154,9 @@ class Behind:
         await self._check()
         return ConnectionPage([], None, [])
 
-    async def kick(self, filter: Filter) -> Kicked:
+    async def kick(self, filter: Filter) -> KickResult:
         await self._check()
-        return Kicked(1, [])
+        return KickResult(1, [])
 
     async def check(self, token: str) -> None:
         await self._check()

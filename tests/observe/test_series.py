@@ -49,9 +49,9 @@ class Cluster:
         self.asked = 0
         self.survey = Survey(clock, store, dict, "boot", processes=lambda: processes)
         self.survey.ask = self._counted(self.survey.ask)  # type: ignore[method-assign]
-        self.answerer = SurveyHandler(store, "boot", "n1")
+        self.survey_handler = SurveyHandler(store, "boot", "n1")
         self.wall_clock = FixedClock()
-        self.recorder = SeriesRecorder(clock, self.wall_clock, self.answerer)
+        self.recorder = SeriesRecorder(clock, self.wall_clock, self.survey_handler)
         self.queries = SeriesQueries(clock, self.wall_clock, self.survey, lambda: processes)
 
     def _counted(self, ask: Any) -> Any:
@@ -70,11 +70,11 @@ class Cluster:
 @pytest_twisted.async_yield_fixture
 async def cluster(store: RedisClient) -> AsyncIterator[Cluster]:
     made = Cluster(store, PROCESSES)
-    await made.answerer.start()
+    await made.survey_handler.start()
     yield made
     made.queries.stop()
     made.survey.stop()
-    made.answerer.stop()
+    made.survey_handler.stop()
 
 
 @pytest_twisted.ensureDeferred

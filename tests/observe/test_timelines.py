@@ -47,8 +47,8 @@ def make_timelines(shards: Shards, max_in_all: int = 200_000) -> Timelines:
     store: Any = shards.first
     clock: Any = reactor
     survey = Survey(clock, store, dict, "boot")
-    answerer = SurveyHandler(store, "boot", "n1")
-    return Timelines(clock, shards, survey, answerer, "n1", max_in_all)
+    survey_handler = SurveyHandler(store, "boot", "n1")
+    return Timelines(clock, shards, survey, survey_handler, "n1", max_in_all)
 
 
 def acknowledge(timelines: Timelines, session: Session, count: int = 1) -> None:

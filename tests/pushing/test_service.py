@@ -13,13 +13,8 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
 
 from push.devices.registration import Devices
-from push.pushing.service import (
-    FEW_STREAMS,
-    LARGE_PUSHES_AT_A_TIME,
-    Push,
-    PushContent,
-    PushService,
-)
+from push.pushing.content import PushContent
+from push.pushing.service import FEW_STREAMS, LARGE_PUSHES_AT_A_TIME, Push, PushService
 from push.pushing.targets import Target, addresses_of
 from push.redis.client import RedisClient
 from push.redis.connection.errors import StoreUnavailable
@@ -31,7 +26,7 @@ from push.wire.errors import RequestError
 from push.wire.idents import Snowflake
 
 DAY = 86_400
-UNKNOWN = "0000000000000"  # the form of a token is checked at the door
+UNKNOWN = "0000000000000"  # the form of a token is checked by the HTTP interface
 
 
 class Backend:

@@ -8,7 +8,8 @@ import pytest
 import pytest_twisted
 from msgspec import Raw
 
-from push.pushing.service import Push, PushContent
+from push.pushing.content import PushContent
+from push.pushing.service import Push
 from push.pushing.targets import Target
 from push.redis.keyspace import LEDGER_TRACE, message_name
 from tests.resharding.test_once import devices

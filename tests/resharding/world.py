@@ -14,7 +14,8 @@ import msgspec
 from push.devices.outbox import OutboxRelay
 from push.devices.session_ending import EndedSession
 from push.devices.session_opening import Opened
-from push.pushing.service import Push, PushContent
+from push.pushing.content import PushContent
+from push.pushing.service import Push
 from push.pushing.targets import Target
 from push.redis.client import RedisClient
 from push.redis.connection.url import parse_store_url
@@ -74,7 +75,7 @@ class Worlds(World):
         self.maybe = set()
         self.late = {}
         self.servers: list[RedisClient] = []
-        self.handout = DeliveryPolicy(SessionLimits(max_deliveries=10**9), lambda *_: None)
+        self.delivery_policy = DeliveryPolicy(SessionLimits(max_deliveries=10**9), lambda *_: None)
 
     async def settle(self, urls: Sequence[str], wait_until: Any) -> None:
         deployment = Deployment(len(urls))
@@ -102,7 +103,7 @@ class Worlds(World):
         await self.flush()
         for seat in list(self.seats.values()):
             assert seat.window is not None
-            left = seat.window.tried(seat.subscriptions.values(), 0.0)
+            left = seat.window.failed_attempts(seat.subscriptions.values(), 0.0)
             await self.sessions.ending.close(
                 [EndedSession(seat.token or "", seat.session_id, left)]
             )
@@ -132,7 +133,7 @@ class Worlds(World):
                     if entry.offset > subscription.position:
                         seat.window.skip(subscription, entry, EXPIRED)
                     continue
-                data = self.handout.from_log(seat, subscription, entry, 0)  # type: ignore[arg-type]
+                data = self.delivery_policy.from_log(seat, subscription, entry, 0)  # type: ignore[arg-type]
                 full = data is None
                 if full:
                     break
@@ -157,7 +158,7 @@ class Worlds(World):
                 entry, gone = found.get(delivery.offset), GONE
                 if delivery.offset in expired:
                     entry, gone = None, EXPIRED if stream.startswith("dev:") else GONE
-                _, moved = self.handout.again(seat, delivery, entry, 0, gone)  # type: ignore
+                _, moved = self.delivery_policy.redeliver(seat, delivery, entry, 0, gone)  # type: ignore
                 if moved is not None:
                     self.writer.moved(seat, moved)
 
@@ -234,7 +235,7 @@ class Worlds(World):
     async def funnels(self) -> dict[str, Any]:
         found = {}
         for id in self.addressed:
-            funnel = await self.pushing._ledger.funnel(id)
+            funnel = await self.pushing._ledger.counts_of(id)
             if funnel is not None:
                 rest = {"offset": 0, "ts": 0, "expires": 0}
                 found[id] = msgspec.structs.replace(funnel, **rest)
@@ -277,7 +278,7 @@ class Worlds(World):
         await self.flush()
         seat = self.seats.pop(token)
         assert seat.window is not None
-        left = seat.window.tried(seat.subscriptions.values(), 0.0)
+        left = seat.window.failed_attempts(seat.subscriptions.values(), 0.0)
         await self.sessions.ending.close([EndedSession(token, seat.session_id, left)])
 
     async def opened(self, token: str) -> Opened:

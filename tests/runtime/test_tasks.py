@@ -10,7 +10,7 @@ import pytest_twisted
 from twisted.internet.defer import CancelledError, Deferred, gatherResults, succeed
 from twisted.internet.task import Clock
 
-from push.runtime.tasks import Semaphore, all_of, start, within
+from push.runtime.tasks import Semaphore, gather_deferreds, start, within
 
 
 class Work:
@@ -138,20 +138,20 @@ async def test_what_is_in_time_ends_with_its_own_result() -> None:
 
 def test_all_of_some_fires_with_the_last_and_one_alone_is_itself() -> None:
     waiting: list[Deferred[int]] = [Deferred(), Deferred()]
-    together = all_of(waiting)
+    together = gather_deferreds(waiting)
     waiting[1].callback(2)
     assert not together.called
     waiting[0].callback(1)
     assert together.result == [1, 2]
     alone: Deferred[int] = Deferred()
-    assert all_of([alone]) is alone
-    assert all_of([]).called
+    assert gather_deferreds([alone]) is alone
+    assert gather_deferreds([]).called
 
 
 def test_all_of_some_fails_as_the_first_that_fails() -> None:
     waiting: list[Deferred[int]] = [Deferred(), Deferred()]
     failures: list[Any] = []
-    all_of(waiting).addErrback(failures.append)
+    gather_deferreds(waiting).addErrback(failures.append)
     waiting[1].errback(KeyError("second"))
     waiting[0].errback(ValueError("first"))  # nobody is told of it, and it is not logged
     (failure,) = failures

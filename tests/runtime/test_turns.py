@@ -7,7 +7,7 @@ import random
 import pytest
 from twisted.internet.task import Clock
 
-from push.runtime.turns import KNOWN_SECONDS, MAX_DEBT_SECONDS, STRANGERS_SHARE, Lane, Turns
+from push.runtime.turns import KNOWN_SECONDS, MAX_DEBT_SECONDS, STRANGERS_SHARE, Turns, WorkOwner
 from tests.conftest import LoggedErrors
 
 
@@ -19,15 +19,17 @@ class Working:
         self.turns = Turns(self.clock)
         self.done: list[str] = []
 
-    def lane(self, name: str, *, is_known: bool = True) -> Lane:
-        return self.turns.lane(name, is_known=is_known)
+    def owner(self, name: str, *, is_known: bool = True) -> WorkOwner:
+        return self.turns.work_owner(name, is_known=is_known)
 
-    def ask(self, lane: Lane, name: str, seconds: float = 0.001, *, at_once: bool = True) -> bool:
+    def ask(
+        self, owner: WorkOwner, name: str, seconds: float = 0.001, *, at_once: bool = True
+    ) -> bool:
         def work() -> None:
             self.done.append(name)
             self.clock.rightNow += seconds
 
-        return self.turns.work(lane, work, at_once=at_once)
+        return self.turns.work(owner, work, at_once=at_once)
 
     def turn(self) -> list[str]:
         """What one turn of the reactor does, when its time has come."""
@@ -57,7 +59,7 @@ def working() -> Working:
 
 
 def test_work_is_done_at_once_while_there_is_time(working: Working) -> None:
-    backend, stranger = working.lane("key"), working.lane("192.0.2.7", is_known=False)
+    backend, stranger = working.owner("key"), working.owner("192.0.2.7", is_known=False)
     assert working.ask(backend, "a")
     assert working.ask(stranger, "b")
     assert working.done == ["a", "b"]
@@ -65,7 +67,7 @@ def test_work_is_done_at_once_while_there_is_time(working: Working) -> None:
 
 
 def test_a_turn_does_so_much_for_those_that_are_known(working: Working) -> None:
-    backend = working.lane("key")
+    backend = working.owner("key")
     for number in range(10):
         working.ask(backend, f"{number}", KNOWN_SECONDS / 2)
 
@@ -75,9 +77,9 @@ def test_a_turn_does_so_much_for_those_that_are_known(working: Working) -> None:
     ]
 
 
-def test_lanes_share_a_turn(working: Working) -> None:
+def test_owners_share_a_turn(working: Working) -> None:
     """However much one asks for, and whatever was asked for first."""
-    greedy, modest = working.lane("greedy"), working.lane("modest")
+    greedy, modest = working.owner("greedy"), working.owner("modest")
     for number in range(20):
         working.ask(greedy, f"greedy{number}", KNOWN_SECONDS / 4)
     working.ask(modest, "modest0", KNOWN_SECONDS / 4)
@@ -90,7 +92,7 @@ def test_lanes_share_a_turn(working: Working) -> None:
 
 
 def test_a_heavy_lane_gets_more(working: Working) -> None:
-    heavy, light = working.lane("heavy"), working.lane("light")
+    heavy, light = working.owner("heavy"), working.owner("light")
     heavy.weight = 3
     for number in range(100):
         working.ask(heavy, f"heavy{number}", KNOWN_SECONDS / 8, at_once=False)
@@ -103,7 +105,7 @@ def test_a_heavy_lane_gets_more(working: Working) -> None:
 
 
 def test_one_that_comes_later_does_not_make_up_for_what_it_did_not_use(working: Working) -> None:
-    early, late = working.lane("early"), working.lane("late")
+    early, late = working.owner("early"), working.owner("late")
     for number in range(100):
         working.ask(early, f"early{number}", KNOWN_SECONDS / 4)
     for _ in range(10):
@@ -118,10 +120,10 @@ def test_one_that_comes_later_does_not_make_up_for_what_it_did_not_use(working: 
 
 
 def test_strangers_get_a_share_of_the_time(working: Working) -> None:
-    lanes = [working.lane(f"192.0.2.{number}", is_known=False) for number in range(50)]
-    for lane in lanes:
+    owners = [working.owner(f"192.0.2.{number}", is_known=False) for number in range(50)]
+    for owner in owners:
         for number in range(4):
-            working.ask(lane, f"{lane.name} {number}", 0.001)
+            working.ask(owner, f"{owner.name} {number}", 0.001)
     begun = working.now
 
     done = working.turns_until_idle()
@@ -133,7 +135,7 @@ def test_strangers_get_a_share_of_the_time(working: Working) -> None:
 
 
 def test_those_that_are_known_do_not_wait_for_strangers(working: Working) -> None:
-    stranger, backend = working.lane("192.0.2.7", is_known=False), working.lane("key")
+    stranger, backend = working.owner("192.0.2.7", is_known=False), working.owner("key")
     for number in range(100):
         working.ask(stranger, f"stranger{number}", 0.01)
 
@@ -142,7 +144,7 @@ def test_those_that_are_known_do_not_wait_for_strangers(working: Working) -> Non
 
 
 def test_a_long_work_of_a_stranger_is_paid_for_and_forgotten(working: Working) -> None:
-    stranger = working.lane("192.0.2.7", is_known=False)
+    stranger = working.owner("192.0.2.7", is_known=False)
     working.ask(stranger, "long", 100.0)
     working.ask(stranger, "next")
     assert "next" not in working.done
@@ -152,7 +154,7 @@ def test_a_long_work_of_a_stranger_is_paid_for_and_forgotten(working: Working) -
 
 def test_what_comes_of_a_work_is_measured_alone(working: Working) -> None:
     """A connection is read as a stranger's, and its request is that of a key."""
-    stranger, backend = working.lane("192.0.2.7", is_known=False), working.lane("key")
+    stranger, backend = working.owner("192.0.2.7", is_known=False), working.owner("key")
 
     def read() -> None:
         working.clock.rightNow += 0.001
@@ -167,7 +169,7 @@ def test_what_comes_of_a_work_is_measured_alone(working: Working) -> None:
 
 def test_what_is_not_to_be_done_at_once_waits_for_the_next_turn(working: Working) -> None:
     """As pipelined requests do: a connection has one in a turn."""
-    backend, other = working.lane("key"), working.lane("other")
+    backend, other = working.owner("key"), working.owner("other")
     assert not working.ask(backend, "second", at_once=False)
     assert working.done == []
     working.ask(other, "third")
@@ -175,7 +177,7 @@ def test_what_is_not_to_be_done_at_once_waits_for_the_next_turn(working: Working
 
 
 def test_work_that_fails_ends_no_other(working: Working, logged_errors: LoggedErrors) -> None:
-    backend = working.lane("key")
+    backend = working.owner("key")
 
     def fail() -> None:
         raise RuntimeError("of a test")
@@ -188,19 +190,19 @@ def test_work_that_fails_ends_no_other(working: Working, logged_errors: LoggedEr
     assert len(logged_errors.flush(RuntimeError)) == 1
 
 
-def test_lanes_of_addresses_that_have_gone_are_forgotten(working: Working) -> None:
-    kept = working.lane("192.0.2.7", is_known=False)
+def test_owners_of_addresses_that_have_gone_are_forgotten(working: Working) -> None:
+    kept = working.owner("192.0.2.7", is_known=False)
     working.ask(kept, "waits", at_once=False)
     numbers = random.Random(7)
     for _ in range(5000):
-        working.lane(f"{numbers.getrandbits(64):x}", is_known=False)
+        working.owner(f"{numbers.getrandbits(64):x}", is_known=False)
 
-    assert len(working.turns._lanes) <= 1024
-    assert working.lane("192.0.2.7", is_known=False) is kept
+    assert len(working.turns._owners) <= 1024
+    assert working.owner("192.0.2.7", is_known=False) is kept
 
 
 def test_work_that_cannot_wait_is_done_and_paid_for(working: Working) -> None:
-    stranger = working.lane("192.0.2.7", is_known=False)
+    stranger = working.owner("192.0.2.7", is_known=False)
     working.clock.rightNow = 100.0
     assert working.ask(stranger, "a", 0.02)
     ended: list[float] = []
@@ -217,7 +219,7 @@ def test_work_that_cannot_wait_is_done_and_paid_for(working: Working) -> None:
 
 
 def test_what_is_charged_within_other_work_is_counted_once(working: Working) -> None:
-    outer, inner = working.lane("outer"), working.lane("inner")
+    outer, inner = working.owner("outer"), working.owner("inner")
 
     def end() -> None:
         working.clock.rightNow += 0.0005

@@ -28,7 +28,7 @@ from forking import in_child
 
 from push.sdk import errors
 from push.sdk.nio import ClientState, Message, PushClient
-from push.sdk.nio.driver import MachineDriver
+from push.sdk.nio.driver import BlockingDriver
 from push.wire.signals import Signal
 from tests.waiting import DEADLINE_SECONDS, wait_for
 
@@ -248,12 +248,12 @@ def test_a_callback_may_ask_another_thread_that_uses_the_client(server: Server) 
 
 
 def interrupted(function: Callable[[], object], at_line: int) -> bool:
-    """Call it with a Ctrl-C before the line of that number that `MachineDriver.poke` runs."""
+    """Call it with a Ctrl-C before the line of that number that `BlockingDriver.poke` runs."""
     lines = 0
 
     def trace(frame: FrameType, event: str, argument: object) -> Any:
         nonlocal lines
-        if frame.f_code is not MachineDriver.poke.__code__:
+        if frame.f_code is not BlockingDriver.poke.__code__:
             return trace if event == "call" else None
         lines += event == "line"
         if lines == at_line and event == "line":
@@ -648,18 +648,18 @@ def test_what_a_slow_api_answers_after_the_close_changes_nothing(
 ) -> None:
     asked, answers, answered = threading.Event(), threading.Event(), threading.Event()
 
-    def ask_servers(driver: MachineDriver) -> list[str]:
+    def ask_servers(driver: BlockingDriver) -> list[str]:
         asked.set()
         answers.wait(DEADLINE_SECONDS)
         return ["tcp://127.0.0.1:1"]
 
-    def servers_found(driver: MachineDriver, found: Any) -> None:
+    def servers_found(driver: BlockingDriver, found: Any) -> None:
         report(driver, found)
         answered.set()
 
-    report = MachineDriver._servers_found
-    monkeypatch.setattr(MachineDriver, "_ask_servers", ask_servers)
-    monkeypatch.setattr(MachineDriver, "_servers_found", servers_found)
+    report = BlockingDriver._servers_found
+    monkeypatch.setattr(BlockingDriver, "_ask_servers", ask_servers)
+    monkeypatch.setattr(BlockingDriver, "_servers_found", servers_found)
     with PushClient(servers_url="http://127.0.0.1:1", key="k") as client:
         assert asked.wait(DEADLINE_SECONDS)
     answers.set()

@@ -41,7 +41,7 @@ from push.session.client.liveness import (
     REQUEST_SILENCE_SECONDS,
     heartbeat_grace_seconds,
 )
-from push.session.client.memory import Arrival, ClientCursors, Deliveries
+from push.session.client.memory import ClientCursors, Deliveries, MessageArrival
 from push.session.server import ServerSession
 from push.session.server_answers import SessionLimits
 from push.session.transitions import CLIENT, State
@@ -372,10 +372,10 @@ def test_an_unknown_kind_is_acknowledged_each_time_and_kept_from_the_application
 def test_the_newest_ids_are_remembered():
     deliveries = Deliveries(capacity=3)
     for name in "abcd":
-        assert deliveries.arrived(name, 1) is Arrival.NEW
+        assert deliveries.arrived(name, 1) is MessageArrival.NEW
         deliveries.finished(name)
-    assert deliveries.arrived("d", 1) is Arrival.DONE
-    assert deliveries.arrived("a", 1) is Arrival.NEW
+    assert deliveries.arrived("d", 1) is MessageArrival.DONE
+    assert deliveries.arrived("a", 1) is MessageArrival.NEW
     for number in range(10):
         deliveries.arrived(f"held{number}", 1)
     assert deliveries.held_messages == 3

@@ -66,7 +66,7 @@ class Rig:
 
     def live(self, *entries: Entry, now: float = 0.0) -> list[Frame]:
         return frames(
-            self.delivery_policy.live(self.session, self.subscription, Batch(entries), now)
+            self.delivery_policy.deliver_live(self.session, self.subscription, Batch(entries), now)
         )
 
     def log(self, entry: Entry, now: float = 0.0) -> list[Frame] | None:
@@ -190,7 +190,9 @@ def test_a_session_that_is_not_open_gets_nothing(rig: Rig):
     assert rig.log(stored(20, 10)) is None
     assert rig.delivery_policy.written == 0
     fresh = ServerSession(LIMITS, 0.0)
-    assert rig.delivery_policy.live(fresh, rig.subscription, Batch([unstored()]), 0.0) == b""
+    assert (
+        rig.delivery_policy.deliver_live(fresh, rig.subscription, Batch([unstored()]), 0.0) == b""
+    )
     assert fresh.state is State.OPENING
 
 
@@ -200,8 +202,10 @@ def test_a_session_that_is_not_open_gets_nothing(rig: Rig):
 def test_sessions_in_step_get_the_very_same_bytes():
     batch = Batch([*run(11, 3, 10, message_id=1), unstored()])
     first, second = Rig(), Rig()
-    data = first.delivery_policy.live(first.session, first.subscription, batch, 0.0)
-    assert data is second.delivery_policy.live(second.session, second.subscription, batch, 0.0)
+    data = first.delivery_policy.deliver_live(first.session, first.subscription, batch, 0.0)
+    assert data is second.delivery_policy.deliver_live(
+        second.session, second.subscription, batch, 0.0
+    )
     assert data is batch.encoded(Rig.codec)
     assert first.delivery_policy.written == 4
     assert [delivery.offset for delivery in first.outstanding()] == [11, 12, 13]
@@ -314,7 +318,7 @@ def test_a_shared_number_twice_in_one_batch_is_used_once(rig: Rig):
 def test_a_number_of_a_message_that_is_done_stays_taken_while_a_copy_is_out(rig: Rig):
     rig.live(stored(11, 10, 7))
     [delivery] = rig.outstanding()
-    rig.delivery_policy.again(rig.session, delivery, stored(11, 10), 30.0)
+    rig.delivery_policy.redeliver(rig.session, delivery, stored(11, 10), 30.0)
     rig.acknowledge(7)
     assert rig.subscription.cursor == 11
     assert [f.message_id for f in rig.live(stored(12, 11, 7))] == [0xC000]
@@ -376,7 +380,7 @@ def test_a_copy_has_the_same_number_and_what_the_log_has_now(rig: Rig):
     rig.live(stored(11, 10, 7))
     [delivery] = rig.outstanding()
     now_in_log = stored(11, 10, 0, b'{"o":"new"}')
-    data, moved = rig.delivery_policy.again(rig.session, delivery, now_in_log, 30.0)
+    data, moved = rig.delivery_policy.redeliver(rig.session, delivery, now_in_log, 30.0)
     assert frames(data) == [Frame(Signal.PUSH, 0, 7, b'{"o":"new"}')]
     assert moved is None
     assert (delivery.since, delivery.attempts) == (30.0, 2)
@@ -385,7 +389,10 @@ def test_a_copy_has_the_same_number_and_what_the_log_has_now(rig: Rig):
 def test_what_is_gone_from_the_log_counts_as_done(rig: Rig):
     rig.live(stored(11, 10, 7))
     [delivery] = rig.outstanding()
-    assert rig.delivery_policy.again(rig.session, delivery, None, 30.0) == (b"", rig.subscription)
+    assert rig.delivery_policy.redeliver(rig.session, delivery, None, 30.0) == (
+        b"",
+        rig.subscription,
+    )
     assert (rig.subscription.cursor, rig.window.used, rig.dropped) == (11, 0, [])
 
 
@@ -393,7 +400,7 @@ def test_what_was_acknowledged_meanwhile_is_not_sent_again(rig: Rig):
     rig.live(stored(11, 10, 7))
     [delivery] = rig.outstanding()
     rig.acknowledge(7)
-    assert rig.delivery_policy.again(rig.session, delivery, stored(11, 10), 30.0) == (b"", None)
+    assert rig.delivery_policy.redeliver(rig.session, delivery, stored(11, 10), 30.0) == (b"", None)
     assert rig.window.outstanding == {}
 
 
@@ -401,17 +408,17 @@ def test_what_is_no_longer_followed_is_not_sent_again(rig: Rig):
     rig.live(stored(11, 10, 7))
     [delivery] = rig.outstanding()
     rig.window.forget(rig.subscription)
-    assert rig.delivery_policy.again(rig.session, delivery, stored(11, 10), 30.0) == (b"", None)
+    assert rig.delivery_policy.redeliver(rig.session, delivery, stored(11, 10), 30.0) == (b"", None)
 
 
 def test_after_max_deliveries_a_message_is_dropped_and_the_next_go_on(rig: Rig):
     rig.live(stored(11, 10, 7), stored(12, 11, 8))
     first, second = rig.outstanding()
     for now in (30.0, 60.0):
-        assert rig.delivery_policy.again(rig.session, first, stored(11, 10), now)[0]
+        assert rig.delivery_policy.redeliver(rig.session, first, stored(11, 10), now)[0]
     rig.acknowledge(8)
     assert rig.subscription.cursor == 10
-    assert rig.delivery_policy.again(rig.session, first, stored(11, 10), 90.0) == (
+    assert rig.delivery_policy.redeliver(rig.session, first, stored(11, 10), 90.0) == (
         b"",
         rig.subscription,
     )
@@ -426,7 +433,7 @@ def test_deliveries_of_earlier_connections_count(rig: Rig):
     first, second = rig.outstanding()
     assert (first.attempts, second.attempts) == (3, 1)
     assert rig.subscription.failed_offset == 0
-    assert rig.delivery_policy.again(rig.session, first, stored(11, 10), 30.0) == (
+    assert rig.delivery_policy.redeliver(rig.session, first, stored(11, 10), 30.0) == (
         b"",
         rig.subscription,
     )

@@ -189,7 +189,9 @@ class Machine(RuleBasedStateMachine):
         batch, stream.channel = stream.channel[:count], stream.channel[count:]
         if batch:
             self.take(
-                self.delivery_policy.live(self.session, stream.subscription, Batch(batch), self.now)
+                self.delivery_policy.deliver_live(
+                    self.session, stream.subscription, Batch(batch), self.now
+                )
             )
 
     @rule(place=STREAMS, limit=st.integers(1, 6))
@@ -272,7 +274,7 @@ class Machine(RuleBasedStateMachine):
                 [stream] = [s for s in self.streams if s.subscription is delivery.subscription]
                 gone = delivery.offset in stream.expired
                 [entry] = [e for e in stream.log if e.offset == delivery.offset]
-                data, _ = self.delivery_policy.again(
+                data, _ = self.delivery_policy.redeliver(
                     self.session, delivery, None if gone else entry, self.now
                 )
                 if gone:

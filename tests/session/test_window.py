@@ -216,8 +216,8 @@ def test_a_number_stays_taken_until_every_copy_was_acknowledged(
     window: Window, subscription: Subscription
 ):
     message_id = add(window, subscription, 11)
-    window.again(only(window), 60.0, counts=True)
-    window.again(only(window), 90.0, counts=False)
+    window.redeliver(only(window), 60.0, counts=True)
+    window.redeliver(only(window), 90.0, counts=False)
     assert window.acknowledge(message_id, 1.0) is subscription  # done at the first
     assert subscription.cursor == 11
     assert window.acknowledge(message_id, 1.0) is None
@@ -250,7 +250,7 @@ def test_the_first_is_due_after_its_hand_out_and_again_after_its_copy(
     assert due(window, 30.9) == []
     assert due(window, 31.0) == [11]
     assert due(window, 60.9) == []  # it is being looked up
-    window.again(only(window), 40.0, counts=True)
+    window.redeliver(only(window), 40.0, counts=True)
     assert due(window, 69.9) == []
     assert due(window, 70.0) == [11]
 
@@ -322,9 +322,9 @@ def test_each_stream_has_a_first_of_its_own(window: Window, subscription: Subscr
 
 def test_copies_and_attempts_are_counted(window: Window, subscription: Subscription):
     window.add(subscription, Entry("i", 0, 11, b"x"), 7, 30.0, attempts=4)
-    window.again(only(window), 60.0, counts=True)
+    window.redeliver(only(window), 60.0, counts=True)
     assert (only(window).copies_due, only(window).attempts, only(window).since) == (2, 5, 60.0)
-    window.again(only(window), 90.0, counts=False)
+    window.redeliver(only(window), 90.0, counts=False)
     assert (only(window).copies_due, only(window).attempts, only(window).since) == (3, 5, 90.0)
 
 
@@ -341,7 +341,7 @@ def test_what_the_device_got_before_a_message_and_works_off_is_progress(
     assert not window.progress_before(behind)
     window.acknowledge(first, 1.0)
     assert window.progress_before(behind)
-    window.again(behind, 30.0, counts=False)
+    window.redeliver(behind, 30.0, counts=False)
     assert not window.progress_before(behind)
     window.acknowledge(second, 31.0)
     assert window.progress_before(behind)
@@ -365,16 +365,16 @@ def test_so_is_what_is_in_no_log_but_only_if_it_came_before(
     message_id = add(window, subscription, 11, now=5.0)
     window.add_online(subscription, ephemeral, 3, 9.0)
     stuck = only(window)
-    assert window.tried([subscription], 10.0) == [FailedAttempts("all", 0, 11, 0, 5.0)]
+    assert window.failed_attempts([subscription], 10.0) == [FailedAttempts("all", 0, 11, 0, 5.0)]
     window.acknowledge_online(3)
     assert not window.progress_before(stuck)
     window.acknowledge_online(1)
     assert window.progress_before(stuck)
-    window.again(stuck, 35.0, counts=False)
+    window.redeliver(stuck, 35.0, counts=False)
     assert not window.progress_before(stuck)
     window.acknowledge_online(2)
     assert window.progress_before(stuck)
-    assert window.tried([subscription], 40.0) == [FailedAttempts("all", 0, 11, 1, 5.0)]
+    assert window.failed_attempts([subscription], 40.0) == [FailedAttempts("all", 0, 11, 1, 5.0)]
     window.acknowledge(message_id, 41.0)
 
 
@@ -388,7 +388,7 @@ def test_what_has_just_come_to_the_front_behind_others_is_not_to_blame(
     window.acknowledge(before, 1.0)
     [_, first] = window.outstanding.values()
     assert window.progress_before(first)
-    window.again(first, 31.0, counts=False)
+    window.redeliver(first, 31.0, counts=False)
     assert not window.progress_before(first)
 
 
@@ -402,8 +402,8 @@ def test_a_session_leaves_the_first_of_each_stream_with_its_copies(
     first = add(window, subscription, 11)
     add(window, subscription, 12, now=3.0)
     window.acknowledge(first, 20.0)
-    window.again(only(window), 50.0, counts=True)
-    assert window.tried([done, other, subscription], 57.0) == [
+    window.redeliver(only(window), 50.0, counts=True)
+    assert window.failed_attempts([done, other, subscription], 57.0) == [
         FailedAttempts("user:u", 1),
         FailedAttempts("dev:T", 2),
         FailedAttempts("all", 0, 12, 2, 7.0),
@@ -413,7 +413,7 @@ def test_a_session_leaves_the_first_of_each_stream_with_its_copies(
 def test_a_session_that_did_not_get_to_what_was_tried_before_leaves_that_as_it_is(window: Window):
     subscription = Subscription("dev:T", 0)
     subscription.failed_offset, subscription.failed_attempts = 5, 2
-    assert window.tried([subscription], 9.0) == []
+    assert window.failed_attempts([subscription], 9.0) == []
 
 
 def test_what_only_waited_behind_others_when_the_session_ended_counts_as_nothing(
@@ -422,9 +422,9 @@ def test_what_only_waited_behind_others_when_the_session_ended_counts_as_nothing
     other = Subscription("dev:T", 0)
     first = add(window, subscription, 11)
     add(window, other, 5)
-    assert window.tried([other], 9.0) == [FailedAttempts("dev:T", 0, 5, 0, 9.0)]
+    assert window.failed_attempts([other], 9.0) == [FailedAttempts("dev:T", 0, 5, 0, 9.0)]
     window.acknowledge(first, 9.0)
-    assert window.tried([other], 9.0) == [FailedAttempts("dev:T", 0, 5, 1, 9.0)]
+    assert window.failed_attempts([other], 9.0) == [FailedAttempts("dev:T", 0, 5, 1, 9.0)]
 
 
 # --- Late ----------------------------------------------------------------------------------------
@@ -436,7 +436,7 @@ def test_the_first_acknowledgement_after_another_end_is_told_once(
 ):
     message_id = add(window, subscription, 11)
     delivery = only(window)
-    window.again(delivery, 30.0, counts=True)
+    window.redeliver(delivery, 30.0, counts=True)
     window.finish(delivery, 60.0, outcome)
     assert window.acknowledge(message_id, 61.0) == LateAcknowledgement(delivery, outcome)
     assert window.acknowledge(message_id, 62.0) is None

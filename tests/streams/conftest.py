@@ -102,8 +102,8 @@ class Ear:
         self.listener = Listener()
         self.server = server
         self.reader = LogReader(server)
-        self.memory = LogCache()
-        self.hub = Hub(reactor, server, self.reader, self.memory, self.listener, name, **options)
+        self.log_cache = LogCache()
+        self.hub = Hub(reactor, server, self.reader, self.log_cache, self.listener, name, **options)
         self.hub.start()
 
     async def follow(self, stream: str = "all", *, who: Any = "somebody") -> Channel:
@@ -244,7 +244,7 @@ class Desk:
 
     async def funnel(self, id: str) -> DeliveryCounts:
         await self.writer.flush()
-        funnel = await self.ledger.funnel(id)
+        funnel = await self.ledger.counts_of(id)
         assert funnel is not None
         ends = funnel.acknowledged + funnel.expired + funnel.cancelled
         assert ends + sum(funnel.dropped.values()) <= funnel.addressed

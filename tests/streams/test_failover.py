@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from push.devices.session_ending import EndedSession, SessionEnding
-from push.redis import retold_writes
+from push.redis import replayed_writes
 from push.redis.client import RedisClient
 from push.redis.connection.errors import StoreUnavailable
 from push.redis.shards import Shards
@@ -161,7 +161,7 @@ async def test_what_only_a_killed_master_knew_of_acknowledgements_is_told_to_the
     await lose_master(cluster, wait_until)
     await wait_until(is_right)
     assert await store.command("HGET", store.key("device:o"), "s") is None
-    await wait_until(lambda: not len(store.retold))
+    await wait_until(lambda: not len(store.replayed))
 
 
 @pytest_twisted.ensureDeferred
@@ -184,10 +184,10 @@ async def test_what_replicas_have_counts_once_though_it_is_told_again(
         return [(each.written, each.acknowledged, sum(each.dropped.values())) for each in funnels]
 
     before = await counts()
-    assert len(store.retold)
+    assert len(store.replayed)
     restored = store.measures.restored
     store.rebuild("the test wants it")
-    await wait_until(lambda: store.measures.restored > restored and not len(store.retold))
+    await wait_until(lambda: store.measures.restored > restored and not len(store.replayed))
     assert await counts() == before
 
 
@@ -196,7 +196,7 @@ async def test_what_is_kept_to_be_told_again_is_bounded(
     cluster: Cluster, store: RedisClient, desk: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While there is no replica; the latest is kept."""
-    monkeypatch.setattr(retold_writes, "MAX_KEPT_BYTES", 2000)
+    monkeypatch.setattr(replayed_writes, "MAX_KEPT_BYTES", 2000)
     phone = await desk.phone("t")
     sent = [(await desk.push("all")).id for _ in range(40)]
     for replica in cluster.replicas():
@@ -205,4 +205,4 @@ async def test_what_is_kept_to_be_told_again_is_bounded(
     for id in sent:
         desk.acknowledge("all", phone, id)
         await desk.writer.flush()
-    assert 0 < len(store.retold) < len(sent)
+    assert 0 < len(store.replayed) < len(sent)

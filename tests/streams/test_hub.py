@@ -406,15 +406,18 @@ async def test_rule_9_shared_numbers_go_round_from_1_to_0xbfff(
 
 
 @pytest_twisted.ensureDeferred
-async def test_rule_9_a_stream_with_one_follower_uses_no_shared_number(
+async def test_rule_9_streams_share_the_numbers_also_those_with_one_follower(
     store: RedisClient, sender: Any, listen: Any, wait_until: WaitUntil
 ) -> None:
     ear = listen(store)
     await ear.follow()
+    await ear.follow("user:anna")
     await sender.send("all", n=0)
-    await wait_until(lambda: ear.ids())
+    await sender.send("user:anna", n=1)
+    await wait_until(lambda: len(ear.ids()) + len(ear.ids("user:anna")) == 2)
 
-    assert ear.listener.entries["all"][0].message_id == 0
+    entries = ear.listener.entries
+    assert [entries[name][0].message_id for name in ("all", "user:anna")] == [1, 2]
 
 
 # --- While a connector is not sure of its subscriptions ----------------------------------------

@@ -302,7 +302,7 @@ async def test_an_acknowledged_device_has_no_log_and_its_message_is_kept_a_day_l
     desk.acknowledge("dev:t", phone, sent.id)
     await desk.funnel(sent.id)
 
-    assert await desk.keys() == {"device:t", "devices", f"message:{sent.id}"}
+    assert await desk.keys() == {"device:t", "devices", "expiry", f"message:{sent.id}"}
     left = await desk.store.command("TTL", desk.store.key(f"message:{sent.id}"))
     assert DAY < left <= DAY + 60
 

@@ -164,7 +164,7 @@ class Readers:
         self.channel = channel
         self.held = HeldReader(ear.reader)
         reader: Any = self.held
-        self.pages = SharedLogReader(ear.server, reader, ear.memory)
+        self.pages = SharedLogReader(ear.server, reader, ear.log_cache)
 
     def read(self, after: int = 0, limit: int = 10) -> Deferred[LogReading]:
         return Deferred.fromCoroutine(self.pages.read([(self.channel, after, limit)]))
@@ -223,7 +223,7 @@ async def test_nothing_is_kept_of_what_one_alone_reads(make_reading: Any, sender
     assert await ids_of(reading.read()) == ["m1"]
     assert await ids_of(reading.read()) == ["m1"]
     assert reading.held.reads == 2
-    assert reading.ear.memory.size_bytes == 0
+    assert reading.ear.log_cache.size_bytes == 0
 
 
 @pytest_twisted.ensureDeferred
@@ -312,10 +312,10 @@ async def test_rule_16_what_is_taken_out_while_another_stream_is_read_is_not_han
     reading = await make_reading()
     other = await reading.ear.follow("user:u")
     sent = await desk.push("all")
-    await wait_until(lambda: reading.ear.memory.after("all", 0, 1))
+    await wait_until(lambda: reading.ear.log_cache.after("all", 0, 1))
     both = Deferred.fromCoroutine(reading.pages.read([(reading.channel, 0, 9), (other, 0, 9)]))
     await desk.cancel(sent.id, "all")
-    await wait_until(lambda: not reading.ear.memory.after("all", 0, 1))
+    await wait_until(lambda: not reading.ear.log_cache.after("all", 0, 1))
     reading.held.release()
 
     assert [page.entries for page in (await both).pages] == [[], []]
@@ -334,7 +334,7 @@ async def test_what_is_read_for_a_stream_that_is_followed_no_longer_is_not_kept(
     reading.held.release()
     await first
 
-    assert reading.ear.memory.size_bytes == 0
+    assert reading.ear.log_cache.size_bytes == 0
 
 
 @pytest_twisted.ensureDeferred
@@ -347,4 +347,4 @@ async def test_what_comes_live_for_many_is_remembered_until_it_is_taken_out(
     second = await desk.push("all", collapse="k")
     await wait_until(lambda: reading.channel.last == second.offset)
 
-    assert [e.id for e in reading.ear.memory.after("all", before, 9)] == [second.id]
+    assert [e.id for e in reading.ear.log_cache.after("all", before, 9)] == [second.id]

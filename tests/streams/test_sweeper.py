@@ -271,3 +271,49 @@ async def test_a_stop_in_the_middle_of_a_sweep_is_no_error(desk: Any, make_sweep
     await desk.store.command("PING")
 
     assert clock.getDelayedCalls() == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_devices_that_have_acknowledged_all_leave_the_queue_together_when_their_time_comes(
+    desk: Any, make_sweeper: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Until then the next message finds them there; none of them costs a call of its own."""
+    phones = {f"dev:t{n}": await desk.phone(f"t{n}") for n in range(5)}
+    for stream, phone in phones.items():
+        sent = await desk.push(stream, ttl_seconds=60)
+        await desk.hand_out(stream, phone)
+        desk.acknowledge(stream, phone, sent.id)
+    await desk.writer.flush()
+    assert not [key for key in await desk.keys() if key.startswith("log:")]
+    waiting = await desk.push("dev:t0", ttl_seconds=600)
+    await desk.pass_time(61)
+    run, names = desk.store.run, []
+
+    async def counted(script: Any, *arguments: Any, **options: Any) -> Any:
+        names.append(script.name)
+        return await run(script, *arguments, **options)
+
+    monkeypatch.setattr(desk.store, "run", counted)
+    assert await make_sweeper().sweep() == len(phones)
+
+    assert names.count("drop_empty") == names.count("expire") == 1
+    assert await due_at_ms(desk, "dev:t0") == waiting.offset // 1000 + 600_000
+    assert [await due_at_ms(desk, stream) for stream in phones if stream != "dev:t0"] == [None] * 4
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_message_that_expires_sooner_than_one_acknowledged_before_is_swept_in_time(
+    desk: Any, make_sweeper: Any
+) -> None:
+    phone = await desk.phone("t")
+    first = await desk.push("dev:t", ttl_seconds=3600)
+    await desk.hand_out("dev:t", phone)
+    desk.acknowledge("dev:t", phone, first.id)
+    await desk.writer.flush()
+    second = await desk.push("dev:t", ttl_seconds=60)
+    await desk.pass_time(61)
+
+    assert await make_sweeper().sweep() == 1
+
+    assert (await desk.funnel(second.id)).expired == 1
+    assert await due_at_ms(desk, "dev:t") is None

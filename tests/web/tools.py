@@ -16,7 +16,9 @@ ROOT = Path(__file__).parents[2]
 WEB = ROOT / "push" / "web"
 HERE = ROOT / "tests" / "web"
 TOOLS = ROOT / ".venv" / "web"
+# Pictures of the pages, for people: no test looks at them.
 SCREENSHOTS = ROOT / "build" / "screenshots"
+KEEPS_SCREENSHOTS = os.environ.get("PUSH_TEST_SCREENSHOTS", "") not in ("", "0")
 MODULES = ("push.js", "push-chat.js", "push-tabs.js")
 CHROMIUM = "/usr/bin/chromium"
 
@@ -67,6 +69,27 @@ def run(
         raise AssertionError(f"not within {seconds:g} s: {' '.join(words)}\n{said}") from None
     assert ran.returncode == 0, f"{' '.join(words)}\n{ran.stdout}"
     return ran.stdout
+
+
+def run_in_chromium(*files: Path, pictures: Path = SCREENSHOTS, **variables: str) -> None:
+    """Run files of tests in JavaScript in one process of Node.js, and so in one browser."""
+    tools = installed("playwright-core").parents[1]
+    output = run(
+        # Node 20 has a WebSocket, but not without being asked for it.
+        *(node(), "--experimental-websocket", "--test-reporter=tap", HERE / "run.mjs", *files),
+        seconds=1800,
+        PUSH_WEB_TOOLS=str(tools),
+        PUSH_CHROMIUM=chromium(),
+        PUSH_SCREENSHOTS=str(pictures) if KEEPS_SCREENSHOTS else "",
+        **variables,
+    )
+    assert_passed(output)
+
+
+def assert_passed(output: str) -> None:
+    """What Node.js printed of tests: that there were some, and none failed."""
+    assert "\n# fail 0\n" in output, output
+    assert "\n# pass 0\n" not in output, output
 
 
 def without_comments(source: str) -> str:

@@ -31,17 +31,17 @@ class NameConflict(NamedTuple):
 class OwnEntry:
     """One of our entries. `held`: it was registered once, and from then on is never given up.
 
-    `rival`: another process's entry that has the name now; `rival_since` then (seconds of the
+    `conflict`: another process's entry that has the name now; `conflict_since` then (seconds of the
     clock) it has shown no sign of life.
     """
 
-    __slots__ = ("answered", "entry", "held", "rival", "rival_since", "waiters")
+    __slots__ = ("answered", "conflict", "conflict_since", "entry", "held", "waiters")
 
     def __init__(self, entry: RegistryEntry) -> None:
         self.entry = entry
         self.held = False
-        self.rival: NameConflict | None = None
-        self.rival_since = 0.0
+        self.conflict: NameConflict | None = None
+        self.conflict_since = 0.0
         # Calls of `register`: those that the exchange under way answers, and later ones.
         self.answered: list[Deferred[None]] = []
         self.waiters: list[Deferred[None]] = []
@@ -51,7 +51,7 @@ class OwnEntry:
 
 
 class OwnEntries:
-    """`patience_seconds`: how long a rival may show no sign of life before its entry must have
+    """`patience_seconds`: how long the other may show no sign of life before its entry must have
     lapsed; one whose entry is there after that is alive."""
 
     def __init__(self, patience_seconds: float) -> None:
@@ -89,17 +89,17 @@ class OwnEntries:
     @property
     def problem(self) -> str | None:
         for own in self._entries.values():
-            if own.rival is not None:
-                return str(NameTaken(*own.entry.key, own.rival.boot))
+            if own.conflict is not None:
+                return str(NameTaken(*own.entry.key, own.conflict.boot))
         return None
 
     @property
     def all_registered(self) -> bool:
-        return all(own.held and own.rival is None for own in self._entries.values())
+        return all(own.held and own.conflict is None for own in self._entries.values())
 
     @property
-    def has_rival(self) -> bool:
-        return any(own.rival for own in self._entries.values())
+    def has_conflict(self) -> bool:
+        return any(own.conflict for own in self._entries.values())
 
     def to_write(self) -> dict[Key, RegistryEntry]:
         """What an exchange writes; it answers the calls of `add` that were made so far."""
@@ -108,48 +108,48 @@ class OwnEntries:
         return {key: own.entry for key, own in self._entries.items()}
 
     def not_exchanged(self, now: float) -> None:
-        """Nothing lapses while the store is unreachable: a rival's entry proves nothing yet."""
+        """Nothing lapses while the store is unreachable: entries of others prove nothing yet."""
         for own in self._entries.values():
-            own.rival_since = now
+            own.conflict_since = now
 
     def settle(
         self,
         written: Mapping[Key, RegistryEntry],
-        rivals: Mapping[Key, NameConflict],
+        conflicts: Mapping[Key, NameConflict],
         now: float,
     ) -> bool:
         """Release the callers that wait for a registration, with its outcome.
 
-        `written` are the entries of an exchange, but for those whose name a rival has. Returns
-        whether another state of one came meanwhile, which is still to be written.
+        `written` are the entries of an exchange, but for those whose name another process has.
+        Returns whether another state of one came meanwhile, which is still to be written.
         """
         changed = False
         for key in written:
             own = self._entries.get(key)
             if own is None:
                 continue
-            if key in rivals:
-                self._meet_rival(own, rivals[key], now)
+            if key in conflicts:
+                self._note_conflict(own, conflicts[key], now)
                 continue
-            if own.rival is not None and own.held:
+            if own.conflict is not None and own.held:
                 log.info(
                     "The name {name!r} belongs to this process again",
                     name=key[1],
                     event="registry.name_regained",
                 )
-            own.rival = None
+            own.conflict = None
             own.held = True
             changed |= own.entry is not written[key]
             answered, own.answered = own.answered, []
             fire(answered)
         return changed
 
-    def _meet_rival(self, own: OwnEntry, rival: NameConflict, now: float) -> None:
+    def _note_conflict(self, own: OwnEntry, conflict: NameConflict, now: float) -> None:
         """Another process has our name: dead and about to lapse, or alive?"""
-        known, own.rival = own.rival, rival
+        known, own.conflict = own.conflict, conflict
         service, instance = own.entry.key
-        if known is None or known.boot != rival.boot:
-            own.rival_since = now
+        if known is None or known.boot != conflict.boot:
+            own.conflict_since = now
             text = (
                 "now another process's" if own.held else "an earlier process's: waiting for its end"
             )
@@ -158,17 +158,19 @@ class OwnEntries:
                 service=service,
                 instance=instance,
                 state=text,
-                boot=rival.boot,
+                boot=conflict.boot,
                 event="registry.name_taken",
             )
             return
-        is_silent = known.sign == rival.sign and now - own.rival_since < self._patience_seconds
+        is_silent = (
+            known.sign == conflict.sign and now - own.conflict_since < self._patience_seconds
+        )
         if own.held or is_silent:
             return
         del self._entries[own.entry.key]
         for waiter in own.waiting():
             if not waiter.called:
-                waiter.errback(NameTaken(service, instance, rival.boot))
+                waiter.errback(NameTaken(service, instance, conflict.boot))
 
 
 def fire(waiters: Collection[Deferred[None]]) -> None:

@@ -44,7 +44,7 @@ class RegistrySnapshot(NamedTuple):
     """
 
     entries: Mapping[Key, bytes]
-    rivals: Mapping[Key, NameConflict]
+    conflicts: Mapping[Key, NameConflict]
     era: int
 
 
@@ -55,12 +55,19 @@ class _Life(Enum):
 
 
 class ReconcilingRegistry(Registry):
-    """The common part. A subclass gives `_open`, `_close`, `_away`, `_exchange` and `_remove`."""
+    """The common part. A subclass gives `_open`, `_close`, `_away`, `_exchange` and `_remove`.
 
-    def __init__(self, reactor: Clock, random: Random, timing: Timing) -> None:
+    `return_seconds`: within this time after the store was unreachable, or has lost its data, every
+    process that lives has registered again.
+    """
+
+    def __init__(
+        self, reactor: Clock, random: Random, timing: Timing, *, return_seconds: float
+    ) -> None:
         self._reactor = reactor
         self._random = random
         self._timing = timing
+        self._return_seconds = return_seconds
         self._view = View(reactor.seconds, self._notify_change, window_seconds=timing.lease)
         self._own = OwnEntries(PATIENCE_LEASES * timing.lease)
         self._callbacks: list[Callable[[], None]] = []
@@ -76,7 +83,7 @@ class ReconcilingRegistry(Registry):
         self._verify_at: float | None = None
         self._written_at = 0.0
         self._era = 0
-        self._doubt_until = 0.0
+        self._hold_losses_until = 0.0
 
     # --- What a subclass gives ---------------------------------------------------------------
 
@@ -178,15 +185,14 @@ class ReconcilingRegistry(Registry):
         else:
             self._soon.request_within(delay)
 
-    def _doubt(self) -> None:
-        """The store was unreachable or lost its data: a process whose entry is missing during the
-        next lease may return. A verification that was due must wait its seconds again."""
+    def _hold_losses(self) -> None:
+        """The store was unreachable or lost its data: a process whose entry is missing may return.
+        Until all have had the time for that, no reading verifies that one is gone."""
         if not self._loaded:
             return
-        now = self._reactor.seconds()
-        self._doubt_until = now + self._timing.lease
+        self._hold_losses_until = self._reactor.seconds() + self._return_seconds
         if self._verify_at is not None:
-            self._verify_at = now + self._timing.verify
+            self._verify_at = self._hold_losses_until + self._timing.verify
 
     # --- The exchange ------------------------------------------------------------------------
 
@@ -206,7 +212,7 @@ class ReconcilingRegistry(Registry):
     def _pause_seconds(self) -> float:
         if self._failures:
             pause = min(self._timing.retry, FIRST_RETRY_SECONDS * 2.0 ** min(self._failures, 10))
-        elif self._own.has_rival:
+        elif self._own.has_conflict:
             pause = self._timing.retry
         else:
             pause = self._timing.renew
@@ -229,19 +235,19 @@ class ReconcilingRegistry(Registry):
             text = str(error) or type(error).__name__
             if self._trouble != text:
                 log.failure(
-                    "The registry cannot be exchanged with", event="registry.exchange_failed"
+                    "The exchange with the registry failed", event="registry.exchange_failed"
                 )
             self._failed(text)
             return
         self._trouble = None
         self._failures = 0
         if reading.era != self._era:
-            self._doubt()
+            self._hold_losses()
             self._era = reading.era
-        doubtful = self._reactor.seconds() < self._doubt_until
-        self._view.read(reading.entries, verifying=fresh, doubtful=doubtful)
+        doubtful = self._reactor.seconds() < self._hold_losses_until
+        self._view.read(reading.entries, verifying=fresh and not doubtful, doubtful=doubtful)
         self._plan_verifying(fresh)
-        if self._own.settle(sent, reading.rivals, self._reactor.seconds()):
+        if self._own.settle(sent, reading.conflicts, self._reactor.seconds()):
             self._wake(self._timing.update)
         self._notify_ready()
 
@@ -249,13 +255,14 @@ class ReconcilingRegistry(Registry):
         self._trouble = trouble
         self._failures += 1
         self._own.not_exchanged(self._reactor.seconds())
-        self._doubt()
+        self._hold_losses()
 
     def _plan_verifying(self, verified: bool) -> None:
         if not self._view.unsure:
             self._verify_at = None
         elif verified or self._verify_at is None:
-            self._verify_at = self._reactor.seconds() + self._timing.verify
+            earliest = max(self._reactor.seconds(), self._hold_losses_until)
+            self._verify_at = earliest + self._timing.verify
 
     # --- Withdrawing and waiting -------------------------------------------------------------
 
@@ -281,7 +288,7 @@ class ReconcilingRegistry(Registry):
             self._wake()
         else:
             # Nobody else's entry: while the name was not ours it was not in the view.
-            if own.rival is None:
+            if own.conflict is None:
                 self._view.withdraw(entry.key)
 
     async def _withdraw_all(self) -> None:
@@ -298,7 +305,7 @@ class ReconcilingRegistry(Registry):
                 event="registry.no_answer_at_stop",
             )
         except Exception:
-            log.failure("The registry did not end well", event="registry.stop_failed")
+            log.failure("The registry could not be stopped cleanly", event="registry.stop_failed")
 
     def _size(self) -> int:
         return sum(len(instances) for instances in self._view.snapshot.values())

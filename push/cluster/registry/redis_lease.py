@@ -51,7 +51,7 @@ class _Leased(NamedTuple):
     revision: int
     era: int
     entries: dict[Key, bytes]
-    rivals: dict[Key, NameConflict]
+    conflicts: dict[Key, NameConflict]
 
 
 TimedAnswer = TypeVar("TimedAnswer", _Withdrawn, _Leased)
@@ -62,15 +62,15 @@ def _withdrawn(reply: int) -> _Withdrawn:
 
 
 def _leased(reply: list[Any]) -> _Leased:
-    now_us, revision, era, pairs, rivals = reply
+    now_us, revision, era, pairs, conflicts = reply
     return _Leased(
         int(now_us),
         int(revision),
         int(era),
         {_key(pairs[i]): pairs[i + 1] for i in range(0, len(pairs), 2)},
         {
-            _key(rivals[i]): NameConflict(rivals[i + 1].decode(), int(rivals[i + 2]))
-            for i in range(0, len(rivals), 3)
+            _key(conflicts[i]): NameConflict(conflicts[i + 1].decode(), int(conflicts[i + 2]))
+            for i in range(0, len(conflicts), 3)
         },
     )
 
@@ -91,7 +91,9 @@ class RedisLease(ReconcilingRegistry):
         *,
         alone: bool = False,
     ) -> None:
-        super().__init__(reactor, random, timing or Timing())
+        timing = timing or Timing()
+        # What lives renews its entry several times within a lease.
+        super().__init__(reactor, random, timing, return_seconds=timing.lease)
         self._server = server
         self._alone = alone
         self._keys = [server.key(f"{keyspace.CLUSTER}{name}") for name in ("entries", "state")]
@@ -123,7 +125,7 @@ class RedisLease(ReconcilingRegistry):
         self._overtaking = []
         leased = await self._run(_lease, arguments, _leased)
         self._overtaken(leased.revision, leased.entries)
-        return RegistrySnapshot(leased.entries, leased.rivals, leased.era)
+        return RegistrySnapshot(leased.entries, leased.conflicts, leased.era)
 
     async def _remove(self, entry: RegistryEntry) -> None:
         await self._run(_withdraw, [self._channel, _field(entry.key), entry.boot], _withdrawn)

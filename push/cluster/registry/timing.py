@@ -13,7 +13,8 @@ class Timing(NamedTuple):
     which only the load changed. `verify`: before each of the readings that confirm a great loss.
     `retry`: while a name is taken, and at most after a failure (the first retries come sooner).
     `notice`: others' changes within this time cost one reading. `stop`: the most that each of the
-    two steps of a stop takes.
+    two steps of a stop takes. `reconnect`: how long a client of ZooKeeper may be without a
+    connection before it is replaced.
     """
 
     lease: float = 10.0
@@ -23,3 +24,4 @@ class Timing(NamedTuple):
     retry: float = 1.0
     notice: float = 0.02
     stop: float = 3.0
+    reconnect: float = 20.0

@@ -6,7 +6,7 @@ missing at once, it is more likely that the registry, or our look at it, is at f
 all died: sending every device away from healthy connectors would make an outage of a hiccup. Then
 the missing are held, and go only when two more fresh readings, seconds apart, miss them too. The
 same holds for every loss while the reading is doubtful: just after an outage others may not have
-reconnected yet.
+reconnected yet, and the readings that verify it come later.
 """
 
 from __future__ import annotations

@@ -31,13 +31,6 @@ T = TypeVar("T")
 FIRST_WORD_SECONDS = 1.0
 # Everything is read again so often, in case a watch was lost.
 SWEEP_SECONDS = 60.0
-# A client that was disconnected for so many session times is replaced. Its session is over by then,
-# and it might never reconnect: a server that lost its data refuses every client that saw more than
-# it has, and kazoo's thread ends permanently at some errors.
-REPLACE_AFTER_SESSIONS = 2.0
-# And at the latest after so many seconds: a server that is just starting may accept a connection
-# and never answer its request for a session, and kazoo waits a whole session time for that answer.
-REPLACE_AFTER_SECONDS = 20.0
 
 
 class _Written(NamedTuple):
@@ -65,7 +58,9 @@ class ZooKeeperRegistry(ReconcilingRegistry):
         digest: str = "",
         options: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(reactor, random, timing or Timing())
+        timing = timing or Timing()
+        # What lives has registered again by then: its client was replaced, and made a session.
+        super().__init__(reactor, random, timing, return_seconds=timing.reconnect + timing.lease)
         self._reactor: Reactor = reactor
         before, _, rest = hosts.rpartition("@")
         self._servers, _, chroot = rest.partition("/")
@@ -124,7 +119,7 @@ class ZooKeeperRegistry(ReconcilingRegistry):
         self._changed_at = self._reactor.seconds()
         self._connected = is_connected
         self._all_stale = True  # watches end with the connection
-        self._doubt()
+        self._hold_losses()
         if self._connected:
             if self._logged_away:
                 log.info(
@@ -178,8 +173,11 @@ class ZooKeeperRegistry(ReconcilingRegistry):
         return f"ZooKeeper at {self._servers} is unreachable: {self._reason}"
 
     def _replace_if_dead(self) -> None:
-        away_seconds = self._reactor.seconds() - self._changed_at
-        if away_seconds < min(REPLACE_AFTER_SESSIONS * self._timing.lease, REPLACE_AFTER_SECONDS):
+        """A client that is offline for long might never reconnect: a server that lost its data
+        refuses every client that saw more than it has; one that is just starting may accept a
+        connection and never answer its request for a session, and kazoo waits a whole session time
+        for that; and kazoo's thread ends permanently at some errors."""
+        if self._reactor.seconds() - self._changed_at < self._timing.reconnect:
             return
         self._written.clear()
         if self._client is not None:
@@ -215,11 +213,11 @@ class ZooKeeperRegistry(ReconcilingRegistry):
     ) -> RegistrySnapshot:
         for key in [key for key in self._written if key not in own]:
             await self._delete_own(key)
-        rivals = {}
+        conflicts = {}
         for key, entry in own.items():
-            rival = await self._write(entry)
-            if rival is not None:
-                rivals[key] = rival
+            conflict = await self._write(entry)
+            if conflict is not None:
+                conflicts[key] = conflict
         if fresh:
             await self._ask("sync_async", self._root)  # this server may lag behind the leader
         entries = await self._read()
@@ -227,7 +225,7 @@ class ZooKeeperRegistry(ReconcilingRegistry):
             if key in self._written and key not in entries:
                 del self._written[key]  # somebody took it out: once more
                 self._wake(self._timing.notice)
-        return RegistrySnapshot(entries, rivals, self._era)
+        return RegistrySnapshot(entries, conflicts, self._era)
 
     # --- Writing -----------------------------------------------------------------------------
 
@@ -262,10 +260,10 @@ class ZooKeeperRegistry(ReconcilingRegistry):
                 await self._ask("create_async", path, data, ephemeral=True, makepath=True)
             except NodeExistsError:
                 try:
-                    rival = await self._settle_existing(entry, data)
+                    conflict = await self._settle_existing(entry, data)
                 except (NoNodeError, BadVersionError):
                     continue  # it changed under our hands
-                return rival
+                return conflict
             else:
                 self._wrote(entry, data, 0)
                 return None

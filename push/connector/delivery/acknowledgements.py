@@ -18,13 +18,13 @@ class Acknowledgements:
     def __init__(
         self,
         counters: Counters,
-        sources: ShardedStreams,
+        streams: ShardedStreams,
         session_events: SessionEvents,
         catch_up: CatchUp,
     ) -> None:
         self._counters = counters
-        self._sources = sources
-        self._writers = [source.cursors for source in sources]
+        self._streams = streams
+        self._writers = [server.cursors for server in streams]
         self._session_events = session_events
         self._catch_up = catch_up
 
@@ -39,11 +39,11 @@ class Acknowledgements:
     def late(self, device: DeviceSession, event: LateAcknowledged) -> None:
         delivery = event.late.delivery
         self._counters.acknowledged += 1
-        self._sources.cursors.late(device, event.late)
+        self._streams.cursors.late(device, event.late)
         self._session_events.acknowledged(device, delivery.subscription.shard, [delivery])
 
     def online(self, device: DeviceSession, event: OnlineAcknowledged) -> None:
         """It is in no log."""
         self._counters.acknowledged += 1
-        self._sources.counts.count(event.stream, device.token, event.id, ACKNOWLEDGED)
+        self._streams.counts.count(event.stream, device.token, event.id, ACKNOWLEDGED)
         self._session_events.acknowledged_online(device, event.id)

@@ -6,8 +6,8 @@ session that does not read costs a part of a page, not a page.
 
 from __future__ import annotations
 
-from push.connector.sessions.currency import Currency
 from push.connector.sessions.device_session import DeviceSession, Phase
+from push.connector.sessions.freshness import Freshness
 from push.connector.sessions.port import GatewayPort
 from push.connector.sessions.sharded_streams import ServerStreams, ShardedStreams
 from push.connector.transport.timing_wheel import TimingWheel
@@ -29,18 +29,18 @@ class CatchUp:
     def __init__(
         self,
         reactor: Clock,
-        sources: ShardedStreams,
+        streams: ShardedStreams,
         delivery_policy: DeliveryPolicy,
         wheel: TimingWheel,
-        currency: Currency,
+        freshness: Freshness,
         port: GatewayPort,
     ) -> None:
         self._reactor = reactor
-        self._sources = sources
+        self._streams = streams
         self._delivery_policy = delivery_policy
         self._wheel = wheel
-        self._cursors = sources.cursors
-        self._currency = currency
+        self._cursors = streams.cursors
+        self._freshness = freshness
         self._port = port
         # Those it reads on for now, and whether they were woken meanwhile. Not kept in the session:
         # most never are behind.
@@ -86,9 +86,9 @@ class CatchUp:
         try:
             while self._wants(device):
                 self._woken[device] = False
-                if not self._currency.may_hand_out(device):
+                if not self._freshness.may_hand_out(device):
                     try:
-                        await self._currency.make_ready(device)
+                        await self._freshness.make_ready(device)
                     except StoreUnavailable:
                         self._stall(device)
                         break
@@ -106,10 +106,10 @@ class CatchUp:
         helped = False
         part = _JoinedFrames(device)
         # None: those that were behind have joined their channels without a read.
-        for source, behind in self._behind(device).items():
+        for server, behind in self._behind(device).items():
             room = window.messages_max - window.used
             try:
-                helped |= await self._read_from(source, part, behind, room)
+                helped |= await self._read_from(server, part, behind, room)
             except StoreUnavailable:
                 self._stall(device)
         deadline = device.protocol.next_deadline()
@@ -119,7 +119,7 @@ class CatchUp:
 
     async def _read_from(
         self,
-        source: ServerStreams,
+        server: ServerStreams,
         part: _JoinedFrames,
         behind: list[tuple[Channel, Subscription]],
         room: int,
@@ -127,7 +127,7 @@ class CatchUp:
         # What the channels have handed on was in the logs before: this read misses none of it. It
         # counts when the server has lost its clock, which then is behind the channels.
         handed_on = [channel.last for channel, _ in behind]
-        reading = await source.pages.read([(c, f.position, room) for c, f in behind])
+        reading = await server.pages.read([(c, f.position, room) for c, f in behind])
         helped, device = False, part.device
         for (channel, subscription), page, offset in zip(
             behind, reading.pages, handed_on, strict=True
@@ -145,14 +145,14 @@ class CatchUp:
     ) -> dict[ServerStreams, list[tuple[Channel, Subscription]]]:
         behind: dict[ServerStreams, list[tuple[Channel, Subscription]]] = {}
         for subscription in device.subscriptions.values():
-            channel = self._sources.channel(subscription)
-            if channel is None or not subscription.heard or subscription.live:
+            channel = self._streams.channel(subscription)
+            if channel is None or not subscription.subscribed or subscription.live:
                 continue
             if channel.is_clear_after(subscription.position):
                 subscription.position = max(subscription.position, channel.last)
                 subscription.live = True
             else:
-                behind.setdefault(self._sources.of(subscription), []).append(
+                behind.setdefault(self._streams.of(subscription), []).append(
                     (channel, subscription)
                 )
         return behind
@@ -230,7 +230,7 @@ class CatchUp:
 
 
 def _is_behind(device: DeviceSession) -> bool:
-    return any(each.heard and not each.live for each in device.subscriptions.values())
+    return any(each.subscribed and not each.live for each in device.subscriptions.values())
 
 
 class _JoinedFrames:

@@ -29,6 +29,10 @@ from push.wire.codecs.codec import Codec
 from push.wire.codecs.text import TEXT
 
 SLICE = 500
+# Written in a turn to those that follow with many others; a write counts as `LEAST_BYTES` at least.
+BYTES_PER_TURN = 1024 * 1024
+LEAST_BYTES = 2 * 1024
+FEW = 8  # sessions, to which is written in any turn
 # No session may want its frames smaller than this, with all that is in one.
 FITS_ALL_BYTES = MIN_CLIENT_MAX_FRAME_BYTES - TEXT.push_envelope_bytes
 
@@ -39,15 +43,23 @@ _Write = Callable[[list[DeviceSession], bytes], None]
 class _Round:
     """A long fan-out under way, and what came for the same stream since."""
 
-    __slots__ = ("batches", "deliveries", "left", "place", "since", "targets")
+    __slots__ = ("batches", "deliveries", "left", "place", "since", "size_bytes", "targets")
 
     def __init__(self, batches: list[Batch], channel: Channel) -> None:
         self.batches = batches
+        self.size_bytes = sum(map(_counted_bytes, batches))
         self.targets = _pairs_of(channel)
         self.left = channel.left  # when these were all followers
         self.deliveries: DeliverySpans | None = None  # spans that end with it
         self.place = 0
         self.since: list[Entry] = []
+
+    def next_part(self) -> Pairs:
+        """As many as are written to in a turn."""
+        most = max(min(SLICE, BYTES_PER_TURN // self.size_bytes), 1)
+        part = self.targets[self.place : self.place + most]
+        self.place += most
+        return part
 
 
 class _Shares(NamedTuple):
@@ -56,7 +68,7 @@ class _Shares(NamedTuple):
     `alike`: those that get all of it as it is, by codec; `own`: those that get something else.
     """
 
-    alike: dict[Codec, list[DeviceSession]]
+    alike: dict[Codec, tuple[bytes, list[DeviceSession]]]
     own: list[tuple[DeviceSession, bytes]]
     behind: list[DeviceSession]
 
@@ -83,6 +95,7 @@ class FanOut:
         self._port = port
         self._rounds: dict[Channel, _Round] = {}
         self._call: Any = None
+        self._left_bytes = BYTES_PER_TURN  # of this turn
         self._turn = TurnWrites()
         self._behind: list[DeviceSession] = []
 
@@ -93,7 +106,7 @@ class FanOut:
 
     def batch(self, channel: Channel, batch: Batch) -> None:
         """Hand a batch of `channel` to all its followers."""
-        if any(entry.exclude_user for entry in batch.entries):
+        if batch.excludes:
             self._leave_out(channel, batch)
             return
         current = self._rounds.get(channel)
@@ -101,7 +114,7 @@ class FanOut:
             current.since += batch.entries
             return
         followers: Any = channel.followers  # the hub's followers are our connections
-        if len(followers) <= SLICE:
+        if self._fits_in_turn(batch, len(followers)):
             if self._tracer is not None:
                 self._deliveries.begin(self._tracer, channel.stream, batch, len(followers))
             self._write(batch, followers.items(), queue=True)
@@ -109,6 +122,15 @@ class FanOut:
         self._rounds[channel] = self._round(channel, [batch])
         if self._call is None:
             self._run_slices()
+
+    def _fits_in_turn(self, batch: Batch, followers: int) -> bool:
+        if followers <= FEW:
+            return True
+        size_bytes = followers * _counted_bytes(batch)
+        if followers > SLICE or size_bytes > self._left_bytes:
+            return False
+        self._left_bytes -= size_bytes
+        return True
 
     def _leave_out(self, channel: Channel, batch: Batch) -> None:
         """Some of it is not for everyone: that goes on its own. It is in no log, so it has no place
@@ -129,6 +151,7 @@ class FanOut:
         once: it must not overtake what was queued, nor end its following amid a batch.
         """
         self._turn.write()
+        self._left_bytes = BYTES_PER_TURN
         behind, self._behind = self._behind, []
         for device in behind:
             self._port.wake(device)
@@ -157,27 +180,32 @@ class FanOut:
         return begun
 
     def _run_slices(self) -> None:
-        """One slice of each round; the next in the next turn of the reactor."""
+        """One slice of each round, as far as a turn goes; the next in the next turn."""
         self._call = None
+        left_bytes = BYTES_PER_TURN
         for channel, current in list(self._rounds.items()):
             followers: Any = channel.followers
-            part = current.targets[current.place : current.place + SLICE]
+            part = current.next_part()
+            left_bytes -= len(part) * current.size_bytes
             for batch in current.batches:
                 if channel.left != current.left:  # since the round began, or with the batch before
                     part = [target for target in part if followers.get(target[0]) is target[1]]
                 self._write(batch, part, queue=False)
-            current.place += SLICE
+            del self._rounds[channel]  # the others come first
             if current.place < len(current.targets):
-                continue
-            if current.deliveries is not None:
-                current.deliveries.end()
-            if current.since:
-                batches = batches_of(current.since)
-                self._rounds[channel] = self._round(channel, batches)
+                self._rounds[channel] = current
             else:
-                del self._rounds[channel]
+                self._end_round(channel, current)
+            if left_bytes <= 0:
+                break
         if self._rounds:
             self._call = self._reactor.callLater(0, self._run_slices)
+
+    def _end_round(self, channel: Channel, ended: _Round) -> None:
+        if ended.deliveries is not None:
+            ended.deliveries.end()
+        if ended.since:
+            self._rounds[channel] = self._round(channel, batches_of(ended.since))
 
     def _write(
         self,
@@ -191,8 +219,8 @@ class FanOut:
         if not batch.stored and not batch.online:
             targets = self._write_alike(batch, targets, write)
         shares = self._share_out(batch, targets)
-        for codec, devices in shares.alike.items():
-            write(devices, batch.encoded(codec))
+        for frames, devices in shares.alike.values():
+            write(devices, frames)
         for device, data in shares.own:
             write([device], data)
         if queue:
@@ -212,12 +240,12 @@ class FanOut:
         shares = _Shares({}, [], [])
         now = self._reactor.seconds()
         policy = self._delivery_policy
-        cursors, live = self._port.sources.cursors, policy.live
+        cursors, live = self._port.streams.cursors, policy.deliver_live
         written_before = policy.written
-        stored = bool(batch.stored)
-        ephemeral = [entry for entry in batch.entries if not entry.offset]
+        stored, ephemeral = bool(batch.stored), batch.ephemeral
         codec: Codec | None = None
-        frames, alike = b"", list[DeviceSession]()
+        frames = b""
+        alike: list[DeviceSession] = []
         due_slot = self._wheel.slot_of(now + self._redeliver_after_seconds)
         for device, subscription in targets:
             connection = device.connection
@@ -227,11 +255,10 @@ class FanOut:
             cursor, protocol = subscription.cursor, device.protocol
             if protocol.codec is not codec:
                 codec = protocol.codec
-                frames, alike = batch.encoded(codec), shares.alike.setdefault(codec, [])
+                frames, alike = shares.alike.setdefault(codec, (batch.encoded(codec), []))
             data = live(protocol, subscription, batch, now)
-            if ephemeral:
-                for entry in ephemeral:
-                    self._count(device, subscription, entry)
+            for entry in ephemeral:
+                self._count(device, subscription, entry)
             if data is frames:
                 if data:
                     alike.append(device)
@@ -280,7 +307,7 @@ class FanOut:
             # Counted before they are written: a `send` drives all of them out of the caches.
             policy.written += len(devices) * len(batch.entries)
             for entry in batch.entries:
-                self._port.sources.counts.written_to(stream, entry.id, devices)
+                self._port.streams.counts.written_to(stream, entry.id, devices)
             write(devices, batch.encoded(codec))
         policy.note_written(stream, written_before)
         return others
@@ -301,7 +328,7 @@ class FanOut:
             else:
                 self.lost_qos0 += 1
                 self._port.session_events.dropped(device, entry.id, "congested")
-                self._port.sources.counts.count(
+                self._port.streams.counts.count(
                     subscription.stream, device.token, entry.id, CONGESTED
                 )
 
@@ -311,7 +338,12 @@ class FanOut:
             return
         fits = len(entry.body) <= device.protocol.max_frame_bytes
         outcome = WRITTEN if fits else TOO_LARGE
-        self._port.sources.counts.count(subscription.stream, device.token, entry.id, outcome)
+        self._port.streams.counts.count(subscription.stream, device.token, entry.id, outcome)
+
+
+def _counted_bytes(batch: Batch) -> int:
+    """As how many it counts for each session, or a few more."""
+    return max(len(batch.entries) * batch.largest_bytes, LEAST_BYTES)
 
 
 def _pairs_of(channel: Channel) -> Pairs:

@@ -27,16 +27,16 @@ class Redelivery:
     def __init__(
         self,
         reactor: Clock,
-        sources: ShardedStreams,
+        streams: ShardedStreams,
         delivery_policy: DeliveryPolicy,
         counters: Counters,
         port: GatewayPort,
     ) -> None:
         self._reactor = reactor
-        self._sources = sources
+        self._streams = streams
         self._delivery_policy = delivery_policy
         self._counters = counters
-        self._cursors = sources.cursors
+        self._cursors = streams.cursors
         self._port = port
         self._turns = Semaphore(READS_AT_A_TIME)
         self._waiting: dict[DeviceSession, dict[OutstandingMessage, None]] = {}
@@ -66,7 +66,7 @@ class Redelivery:
                     await self._look_up(device, first)
         except StoreUnavailable as error:
             log.debug(
-                "Redelivery put off: {reason}", reason=error.reason, event="redelivery.postponed"
+                "Redelivery postponed: {reason}", reason=error.reason, event="redelivery.postponed"
             )
 
     async def _look_up(self, device: DeviceSession, first: OutstandingMessage) -> None:
@@ -89,7 +89,7 @@ class Redelivery:
         self, subscription: Subscription, deliveries: list[OutstandingMessage]
     ) -> list[tuple[OutstandingMessage, Entry | None, str]]:
         """Each with what the log has of it; without that, with how it ended."""
-        reader = self._sources.of(subscription).reader
+        reader = self._streams.of(subscription).reader
         offsets = [delivery.offset for delivery in deliveries]
         entries, expired = await reader.get(subscription.stream, offsets)
         # The cursor removes expired messages from a device's own log, the sweeper from the others.
@@ -112,7 +112,7 @@ class Redelivery:
         if device.is_over or device.connection.blocked:
             return
         now = self._reactor.seconds()
-        data, moved = self._delivery_policy.again(device.protocol, delivery, entry, now, gone)
+        data, moved = self._delivery_policy.redeliver(device.protocol, delivery, entry, now, gone)
         if data:
             self._counters.redelivered += 1
             device.connection.write(data)

@@ -22,17 +22,19 @@ from push.connector.sessions.sharded_streams import ShardedStreams
 from push.devices.follow_record import FollowRecord
 from push.devices.sessions import Sessions
 from push.redis.connection.errors import StoreUnavailable
+from push.runtime.places import Places
 from push.runtime.ports import Clock
-from push.runtime.tasks import all_of
+from push.runtime.tasks import gather_deferreds
 from push.runtime.timers import sleep
 from push.session.entry import Entry
 from push.session.subscription import Subscription
 from push.session.transitions import State
 from push.wire.errors import RequestError
 from push.wire.idents import GROUP_PREFIX, USER_PREFIX, Snowflake, device_stream, user_stream
-from push.wire.signals import DisconnectCode
+from push.wire.signals import TAKEN_OVER_REASON, DisconnectCode
 
 RETRY_SECONDS = 1.0
+RECORDS_AT_A_TIME = 8  # that are read again: a new group changes those of all its members
 EVERYONE = "*"
 
 
@@ -80,14 +82,14 @@ class SessionSubscriptions:
     def __init__(
         self,
         reactor: Clock,
-        sources: ShardedStreams,
+        streams: ShardedStreams,
         sessions: Sessions,
         snowflake: Snowflake,
         commands: RemoteCommands,
         port: GatewayPort,
     ) -> None:
         self._reactor = reactor
-        self._sources = sources
+        self._streams = streams
         self._sessions = sessions
         self._snowflake = snowflake
         self._commands = commands
@@ -95,24 +97,28 @@ class SessionSubscriptions:
         # Of the sessions that are read again now, or must be before they are accepted: most have
         # none.
         self._refreshes: dict[DeviceSession, _Refresh] = {}
+        self._reading = Places(reactor, RECORDS_AT_A_TIME)
+
+    def stop(self) -> None:
+        self._reading.stop()
 
     def begin(self, device: DeviceSession, subscriptions: Iterable[Subscription]) -> Deferred[Any]:
         """Follow; fires when all channels are subscribed to."""
         waiting = []
         for subscription in subscriptions:
             device.subscriptions[subscription.stream] = subscription
-            hub = self._sources.of(subscription).hub
+            hub = self._streams.of(subscription).hub
             confirmed = hub.follow(subscription.stream, device, subscription)
             if confirmed.called:
-                subscription.heard = True
+                subscription.subscribed = True
             else:
                 waiting.append(confirmed.addCallback(_mark_heard, subscription))
-        return all_of(waiting)
+        return gather_deferreds(waiting)
 
     def end(self, device: DeviceSession) -> None:
         """Follow nothing any more."""
         for subscription in device.subscriptions.values():
-            self._sources.unfollow(device, subscription)
+            self._streams.unfollow(device, subscription)
         refresh = self._refreshes.get(device)
         if refresh is not None and not refresh.is_running:
             del self._refreshes[device]
@@ -223,10 +229,11 @@ class SessionSubscriptions:
         try:
             is_as_recorded = False
             while not is_as_recorded and not device.is_over:
-                refresh.again = False
-                served = len(refresh.waiters)
                 try:
-                    record = await self._record(device)
+                    async with self._reading.place():
+                        refresh.again = False
+                        served = len(refresh.waiters)
+                        record = await self._record(device)
                 except StoreUnavailable:
                     await sleep(self._reactor, RETRY_SECONDS)
                     continue
@@ -262,8 +269,7 @@ class SessionSubscriptions:
 
     def _taken_over(self, device: DeviceSession) -> None:
         if device.session_id in self._port.sessions:
-            reason = "another connection has this token"
-            self._port.disconnect(device.connection, DisconnectCode.TAKEN_OVER, reason)
+            self._port.disconnect(device.connection, DisconnectCode.TAKEN_OVER, TAKEN_OVER_REASON)
 
     def _identify(self, device: DeviceSession, user: str | None) -> None:
         """The session is this user's from now on. What a JWT allowed another user ends."""
@@ -319,15 +325,15 @@ class SessionSubscriptions:
 
     def end_stream(self, stream: str) -> None:
         """Nobody follows `stream` any more, and nobody will."""
-        for device in self._sources.followers_of(stream):
+        for device in self._streams.followers_of(stream):
             if self.is_refreshing(device):
                 self.mark_outdated(device)
             self.remove(device, stream)
 
     def _unfollow(self, device: DeviceSession, subscription: Subscription) -> None:
-        self._sources.unfollow(device, subscription)
+        self._streams.unfollow(device, subscription)
         del device.subscriptions[subscription.stream]
-        self._sources.cursors.ends(device, subscription)
+        self._streams.cursors.ends(device, subscription)
         if device.protocol.window is not None:
             device.protocol.window.forget(subscription)
         self._notify(device, subscription.stream, "unfollow", msgspec.UNSET)
@@ -346,5 +352,5 @@ def _fire(waiters: Iterable[Deferred[None]]) -> None:
 
 
 def _mark_heard(result: None, subscription: Subscription) -> None:
-    subscription.heard = True
+    subscription.subscribed = True
     return result

@@ -44,10 +44,12 @@ class Admission:
     and those of load balancers that have not named their client yet are in `unnamed`.
     """
 
-    def __init__(self, limits: AdmissionLimits, counts: LimitCounts) -> None:
+    def __init__(
+        self, limits: AdmissionLimits, counts: LimitCounts, connections: Collection[Hashable]
+    ) -> None:
         self.limits = limits
         self.counts = counts
-        self.connections: Collection[Hashable] = ()
+        self.connections = connections
         self.ending: set[Hashable] = set()
         self.unnamed: set[Hashable] = set()
         limit = limits.max_connections

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Hashable
 from typing import Any
 
 import msgspec
@@ -38,6 +38,7 @@ class ConnectorLimits:
     """Limits and what they have counted.
 
     `is_short_of_memory()`: nothing new is begun. `over_rate`: see `ReadQueue`.
+    `connections`: those that there are now.
     """
 
     def __init__(
@@ -46,9 +47,10 @@ class ConnectorLimits:
         settings: ConnectorLimitSettings,
         is_short_of_memory: Callable[[], bool],
         over_rate: Callable[[Any, str], None],
+        connections: Collection[Hashable],
     ) -> None:
         self.counts = LimitCounts()
-        self.admission = Admission(settings.admission, self.counts)
+        self.admission = Admission(settings.admission, self.counts, connections)
         self.reads = ReadQueue(reactor, settings.rates, self.counts, over_rate)
         self.reconnects = Reconnects(settings.connects_per_minute, self.counts)
         self._per_user = settings.connections_per_user

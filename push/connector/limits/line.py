@@ -82,9 +82,7 @@ class Line(Generic[One]):
                 size_bytes = self._work_off(one)
             except Exception:
                 size_bytes = 0
-                log.failure(
-                    "What a device sent could not be handled", event="connection.turn_failed"
-                )
+                log.failure("Data of a device could not be handled", event="connection.turn_failed")
                 self._failed(one)
             if size_bytes is not None:
                 worked_off += 1

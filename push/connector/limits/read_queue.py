@@ -34,6 +34,7 @@ from push.connector.limits.large_requests import LargeRequests
 from push.connector.limits.line import Line
 from push.connector.limits.newcomers import LONG_RESTS, SECONDS_PER_TURN, Newcomers
 from push.connector.limits.session_rates import Rates, SessionRates
+from push.runtime.places import Places
 from push.runtime.ports import Clock
 from push.runtime.timers import Debounced
 
@@ -46,6 +47,9 @@ FRAMES_AT_ONCE_PER_TURN = 128
 # How often those that wait aside are looked at; about 50 frames come together at 200 a second.
 ASIDE_SECONDS = 0.25
 OVER_RATE_SECONDS = 10.0
+# Of all sessions: what everybody else asks of Redis waits behind those, however many sessions there
+# are, and however little each of them asks.
+REQUESTS_AT_A_TIME = 16
 _RATES = (FRAMES_PER_SECOND, BYTES_PER_SECOND)
 
 
@@ -126,6 +130,7 @@ class ReadQueue:
         self._busy = self._line(rests=LONG_RESTS)
         self._newcomers = Newcomers(reactor, self._take_turn, self._failed)
         self.large_requests = LargeRequests(reactor)
+        self.request_places = Places(reactor, REQUESTS_AT_A_TIME)
         self._requests = Line(
             reactor,
             _begin,
@@ -157,6 +162,7 @@ class ReadQueue:
             line.stop()
         for turn in self._requests.stop():
             turn.callback(None)
+        self.request_places.stop()
         self._calm.cancel()
         self._look.cancel()
         self._resume_put_off.cancel()

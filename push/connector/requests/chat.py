@@ -16,6 +16,9 @@ from push.wire.api.groups import GroupChanges, NewGroup, Users
 from push.wire.errors import RequestError
 from push.wire.signals import RequestName
 
+# From about a hundred users on: for each, Redis does as much as for a whole small request.
+MANY_USERS_BYTES = 1024
+
 
 class ConversationTarget(Struct, frozen=True):
     """The receivers of a message: exactly one of them."""
@@ -25,7 +28,7 @@ class ConversationTarget(Struct, frozen=True):
 
 
 class SendBody(NewMessage, frozen=True, kw_only=True):
-    """MS"""
+    """Of `MS`: send a message."""
 
     to: ConversationTarget
 
@@ -36,26 +39,26 @@ class SendBody(NewMessage, frozen=True, kw_only=True):
 
 
 class HistoryBody(Range, frozen=True, kw_only=True):
-    """MP"""
+    """Of `MP`: read the history of a conversation."""
 
     conversation: ConversationName
 
 
 class RecallBody(Struct):
-    """MR"""
+    """Of `MR`: recall a message."""
 
     conversation: ConversationName
     seq: Seq
 
 
 class PositionsBody(ReadPositions, frozen=True, kw_only=True):
-    """MRN"""
+    """Of `MRN`: how far messages were delivered to the user, and read."""
 
     conversation: ConversationName
 
 
 class GroupBody(Struct, kw_only=True):
-    """GPGI, GQ, GD"""
+    """Of `GPGI`, `GQ` and `GD`: get, leave or dismiss a group."""
 
     group: Name
 
@@ -64,14 +67,14 @@ class GroupBody(Struct, kw_only=True):
 
 
 class MemberListBody(GroupBody, kw_only=True):
-    """GPGM"""
+    """Of `GPGM`: list the members of a group."""
 
     cursor: Cursor = ""
     limit: Limit = 50
 
 
 class GroupUsersBody(GroupBody, kw_only=True):
-    """GAM, GKM"""
+    """Of `GAM` and `GKM`: add users to a group, or remove them."""
 
     users: Users
 
@@ -81,7 +84,7 @@ class GroupUsersBody(GroupBody, kw_only=True):
 
 
 class ChangeGroupBody(GroupChanges, frozen=True, kw_only=True):
-    """GMI"""
+    """Of `GMI`: change a group, a member or its owner."""
 
     group: Name
 
@@ -91,20 +94,20 @@ class ChangeGroupBody(GroupChanges, frozen=True, kw_only=True):
 
 
 class ConversationListBody(Struct):
-    """CL"""
+    """Of `CL`: list the user's conversations."""
 
     cursor: Cursor = ""
     limit: Limit = 50
 
 
 class TypingBody(Struct):
-    """TP"""
+    """Of `TP`: the user is typing."""
 
     conversation: ConversationName
 
 
 class PresenceBody(Struct):
-    """PS"""
+    """Of `PS`: which users are online."""
 
     users: Annotated[list[Name], Meta(min_length=1, max_length=MAX_ASKED_FOR_PRESENCE)]
 
@@ -131,11 +134,11 @@ class ChatRequests:
             RequestName.CL: Handler(ConversationListBody, self._list),
             RequestName.TP: Handler(TypingBody, self._typing),
             RequestName.PS: Handler(PresenceBody, self._online),
-            RequestName.GC: Handler(NewGroup, self._create),
+            RequestName.GC: Handler(NewGroup, self._create, MANY_USERS_BYTES),
             RequestName.GPGI: Handler(GroupBody, self._get),
             RequestName.GPGM: Handler(MemberListBody, self._members),
-            RequestName.GAM: Handler(GroupUsersBody, self._add),
-            RequestName.GKM: Handler(GroupUsersBody, self._remove),
+            RequestName.GAM: Handler(GroupUsersBody, self._add, MANY_USERS_BYTES),
+            RequestName.GKM: Handler(GroupUsersBody, self._remove, MANY_USERS_BYTES),
             RequestName.GQ: Handler(GroupBody, self._leave),
             RequestName.GMI: Handler(ChangeGroupBody, self._change),
             RequestName.GD: Handler(GroupBody, self._dismiss),

@@ -16,8 +16,8 @@ from twisted.internet.defer import Deferred
 
 from push.access.bans import Bans
 from push.connector.limits.large_requests import LARGE_REQUEST_BYTES
-from push.connector.sessions.currency import Currency
 from push.connector.sessions.device_session import REQUEST_OVERHEAD_BYTES, DeviceSession
+from push.connector.sessions.freshness import Freshness
 from push.connector.sessions.port import GatewayPort
 from push.redis.connection.errors import StoreUnavailable, as_request_error
 from push.session.events import PublishRequested
@@ -47,12 +47,17 @@ class Handler:
     """What answers one kind of request. Both raise `RequestError`.
 
     `decode` makes its body, a `kind`, of the JSON; null in a member that may be absent is as if it
-    were. `handle` gets the caller and that body; the members of its answer are beside `ok`.
+    were. `handle` gets the caller and that body; the members of its answer are beside `ok`. One
+    with so many bytes as `large_from_bytes` is a large request (see `LargeRequests`).
     """
 
     def __init__(
-        self, kind: type[Body], handle: Callable[[Caller, Body], Awaitable[msgspec.Struct | None]]
+        self,
+        kind: type[Body],
+        handle: Callable[[Caller, Body], Awaitable[msgspec.Struct | None]],
+        large_from_bytes: int = LARGE_REQUEST_BYTES,
     ) -> None:
+        self.large_from_bytes = large_from_bytes
         self.decode = decoder_for(kind, nulls_taken_out_for(kind))
         self.handle: Callable[..., Awaitable[msgspec.Struct | None]] = handle
 
@@ -67,7 +72,7 @@ class RequestDispatcher:
     def __init__(
         self,
         handlers: Mapping[int, Handler],
-        currency: Currency,
+        freshness: Freshness,
         bans: Bans,
         port: GatewayPort,
         may_begin: Callable[[], bool] = lambda: True,
@@ -80,7 +85,7 @@ class RequestDispatcher:
         self._unread: dict[DeviceSession, Deferred[None]] = {}
         self._in_line: set[DeviceSession] = set()  # whose next request waits for its turn
         self._handlers = handlers
-        self._currency = currency
+        self._freshness = freshness
         self._bans = bans
         self._port = port
         # The sessions whose requests are being carried out; who waits until they are.
@@ -143,23 +148,39 @@ class RequestDispatcher:
                 if turn is not None:
                     await self._until(turn, device)
                     continue  # it may have ended meanwhile
-                if len(device.requests[0].body) < LARGE_REQUEST_BYTES:
-                    await self._carry_out_next(device)
-                else:
-                    async with self._port.reads.large_requests.turn():
-                        await self._carry_out_next(device)
+                await self._carry_out_in_its_place(device, self._is_large(device.requests[0]))
         finally:
             device.requests = None
             self._count(device, -device.request_bytes)
             self._tell_settled(device)
             del self._running[device]
 
+    def _handler_of(self, request: PublishRequested) -> Handler | None:
+        name = request.sub_signal  # one that is no number is known to nobody
+        return None if isinstance(name, str) else self._handlers.get(name)
+
+    def _is_large(self, request: PublishRequested) -> bool:
+        handler = self._handler_of(request)
+        least_bytes = LARGE_REQUEST_BYTES if handler is None else handler.large_from_bytes
+        return len(request.body) >= least_bytes
+
+    async def _carry_out_in_its_place(self, device: DeviceSession, is_large: bool) -> None:
+        """Among those of other sessions."""
+        reads = self._port.reads
+        self._in_line.add(device)
+        self._tell_settled(device)
+        try:
+            async with reads.large_requests.turn() if is_large else reads.request_places.place():
+                self._in_line.remove(device)
+                await self._carry_out_next(device)
+        finally:
+            self._in_line.discard(device)
+
     async def _carry_out_next(self, device: DeviceSession) -> None:
         if device.is_over or not device.requests:
             return  # meanwhile
         request = device.requests.popleft()
-        sub_signal = request.sub_signal  # a name that is no number is known to nobody
-        handler = None if isinstance(sub_signal, str) else self._handlers.get(sub_signal)
+        sub_signal, handler = request.sub_signal, self._handler_of(request)
         try:
             await self._make_current(device)
             caller = Caller(device.session_id, device.token, device.user)
@@ -206,9 +227,9 @@ class RequestDispatcher:
             waiter.callback(None)
 
     async def _make_current(self, device: DeviceSession) -> None:
-        if self._bans.is_current and self._currency.is_current(device):
+        if self._bans.is_current and self._freshness.is_current(device):
             return
-        await self._currency.make_current(device)
+        await self._freshness.make_current(device)
         await self._bans.wait_until_current()
         if device.is_over:
             raise RequestError("banned", "this session has ended")

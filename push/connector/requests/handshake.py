@@ -13,9 +13,9 @@ from push.connector.delivery.subscriptions import SessionSubscriptions
 from push.connector.limits.connector_limits import ConnectorLimits
 from push.connector.limits.counts import MAX_CONNECTIONS
 from push.connector.requests.topics import TopicRequests
-from push.connector.sessions.currency import Currency
-from push.connector.sessions.device_session import Connection, DeviceSession, Phase
+from push.connector.sessions.device_session import DeviceSession, Phase, SessionConnection
 from push.connector.sessions.drain import Drain
+from push.connector.sessions.freshness import Freshness
 from push.connector.sessions.port import GatewayPort
 from push.connector.sessions.remote_commands import RemoteCommands
 from push.connector.sessions.services import GatewayServices, GatewaySettings
@@ -59,7 +59,7 @@ class Handshake:
         settings: GatewaySettings,
         commands: RemoteCommands,
         drain: Drain,
-        currency: Currency,
+        freshness: Freshness,
         subscriptions: SessionSubscriptions,
         topics: TopicRequests,
         limits: ConnectorLimits,
@@ -75,7 +75,7 @@ class Handshake:
         self._subscribing = TimeLimit(reactor, services.shards.first.timeout_seconds)
         self._commands = commands
         self._drain = drain
-        self._currency = currency
+        self._freshness = freshness
         self._subscriptions = subscriptions
         self._topics = topics
         self._limits = limits
@@ -87,7 +87,7 @@ class Handshake:
         """Open no further sessions."""
         self._is_stopped = True
 
-    async def register(self, connection: Connection, wanted: RegisterRequested) -> None:
+    async def register(self, connection: SessionConnection, wanted: RegisterRequested) -> None:
         body = wanted.body
         try:
             self._limits.check_memory()
@@ -108,7 +108,7 @@ class Handshake:
         connection.flush()
 
     def _refuse_registration(
-        self, connection: Connection, wanted: RegisterRequested, refusal: RequestError
+        self, connection: SessionConnection, wanted: RegisterRequested, refusal: RequestError
     ) -> None:
         if refusal.field == "key":
             self._note_refused("SUB", wanted.body.token, connection, refusal)
@@ -116,7 +116,7 @@ class Handshake:
         connection.protocol.refuse_registration(wanted.message_id, refusal)
 
     def _note_refused(
-        self, request: str, token: str | None, connection: Connection, refusal: RequestError
+        self, request: str, token: str | None, connection: SessionConnection, refusal: RequestError
     ) -> None:
         """For the audit trail, if it is for the credentials."""
         if refusal.code in ("unauthenticated", "forbidden"):
@@ -139,7 +139,7 @@ class Handshake:
         if "register" not in known.scopes:
             raise RequestError("forbidden", "this key has not the scope register", field="key")
 
-    async def connect(self, connection: Connection, wanted: ConnectRequested) -> None:
+    async def connect(self, connection: SessionConnection, wanted: ConnectRequested) -> None:
         """Open the session, or refuse: then the connection ends."""
         device = connection.device = DeviceSession(connection, secrets.token_hex(12))
         opening = self._port.opening
@@ -180,7 +180,7 @@ class Handshake:
     def _check_user(self, user: str) -> None:
         """Raises `RequestError` `rate_limited` when they have too many connections already. One
         that this session has taken over is over."""
-        others = self._port.sources.followers_of(user_stream(user))
+        others = self._port.streams.followers_of(user_stream(user))
         self._limits.check_user(1 + sum(not other.is_over for other in others))
 
     async def _begin(self, device: DeviceSession, opened: Opened) -> None:
@@ -194,7 +194,7 @@ class Handshake:
             return
         device.connected_ms = self._port.now_ms()
         self._port.sessions[device.session_id] = device
-        self._commands.execute_early_order(device)
+        self._commands.execute_early_command(device)
         # Whose device it is is known now, and from now on a ban ends this session as any other.
         await self._check_ban(device)
         if opened.before is not None:
@@ -312,7 +312,7 @@ class Handshake:
         session = device.protocol
         try:
             await self._check_ban(device)
-            await self._currency.make_current(device)
+            await self._freshness.make_current(device)
             claims = await self._sessions.renew(wanted.body.jwt, device.user, device.token)
             # Before anything is waited for: requests that were sent later are judged by it.
             device.jwt_topics = claims.topics

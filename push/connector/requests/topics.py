@@ -70,7 +70,7 @@ class TopicRequests:
             subscription = device.subscriptions.get(stream)
             if (
                 subscription is None
-                or not subscription.heard
+                or not subscription.subscribed
                 or self._following.is_refreshing(device)
             ):
                 await self._following.refreshed(device)

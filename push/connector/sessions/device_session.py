@@ -18,7 +18,7 @@ from push.session.server import ServerSession
 from push.session.subscription import Subscription
 
 
-class Connection(ReadConnection, Protocol):
+class SessionConnection(ReadConnection, Protocol):
     """What a session needs of the connection that carries it."""
 
     carrier: str
@@ -98,7 +98,7 @@ class DeviceSession:
         "user",
     )
 
-    def __init__(self, connection: Connection, session_id: str) -> None:
+    def __init__(self, connection: SessionConnection, session_id: str) -> None:
         self.connection = connection
         self.protocol = connection.protocol
         self.codec = connection.protocol.codec

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.logger import Logger
 
-from push.connector.sessions.device_session import Connection, DeviceSession, Phase
+from push.connector.sessions.device_session import DeviceSession, Phase, SessionConnection
 from push.connector.sessions.port import GatewayPort
 from push.connector.sessions.sharded_streams import ShardedCursors
 from push.runtime.ports import Clock
@@ -56,7 +56,7 @@ class Drain:
         self._port = port
         self._batches: list[Deferred[None]] = []
 
-    def servers(self, connection: Connection) -> list[str]:
+    def servers(self, connection: SessionConnection) -> list[str]:
         """Where else a device may go."""
         carrier = connection.carrier
         urls = self._others(carrier, connection.ip)[:SERVERS_TOLD]
@@ -73,7 +73,9 @@ class Drain:
         if not self._have_elsewhere(waiting):
             return
         log.info(
-            "Draining: {count} sessions go elsewhere", count=len(waiting), event="drain.started"
+            "Draining: {count} sessions are sent to other connectors",
+            count=len(waiting),
+            event="drain.started",
         )
         try:
             while waiting:

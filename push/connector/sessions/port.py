@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from twisted.internet.defer import Deferred
 
 from push.connector.limits.read_queue import ReadQueue
-from push.connector.sessions.device_session import Connection, DeviceSession
+from push.connector.sessions.device_session import DeviceSession, SessionConnection
 from push.connector.sessions.sharded_streams import ShardedStreams
 from push.observe.session_events import SessionEvents
 from push.session.entry import Entry
@@ -39,7 +39,7 @@ class FollowedStreams(Protocol):
 class EventHandler(Protocol):
     """Who acts on what protocols say (`connector.protocol_events`)."""
 
-    def handle(self, connection: Connection, events: list[Event]) -> None: ...
+    def handle(self, connection: SessionConnection, events: list[Event]) -> None: ...
 
 
 class GatewayPort(Protocol):
@@ -53,7 +53,7 @@ class GatewayPort(Protocol):
     def opening(self) -> dict[str, DeviceSession]: ...
 
     @property
-    def sources(self) -> ShardedStreams: ...
+    def streams(self) -> ShardedStreams: ...
 
     @property
     def events(self) -> EventHandler: ...
@@ -70,13 +70,13 @@ class GatewayPort(Protocol):
     def now_ms(self) -> int:
         """The time of the day in milliseconds, by the first Redis server's clock."""
 
-    def run(self, connection: Connection, job: Coroutine[Any, Any, None]) -> None:
+    def run(self, connection: SessionConnection, job: Coroutine[Any, Any, None]) -> None:
         """Run a request to its end; an error in it ends its connection."""
 
     async def settled(self, devices: Iterable[DeviceSession]) -> None:
         """Return when the requests of these are done that are being carried out now."""
 
-    def watch(self, connection: Connection) -> None:
+    def watch(self, connection: SessionConnection) -> None:
         """Look at its next deadline."""
 
     def wake(self, device: DeviceSession) -> None:
@@ -84,7 +84,7 @@ class GatewayPort(Protocol):
 
     def disconnect(
         self,
-        connection: Connection,
+        connection: SessionConnection,
         code: DisconnectCode,
         reason: str,
         after_seconds: int | None = None,

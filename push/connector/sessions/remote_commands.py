@@ -1,6 +1,6 @@
 """Sessions that end for a reason elsewhere: taken over, kicked, forgotten.
 
-An order reaches the connector of a session by its boot id; for one's own sessions the way is short.
+A command reaches the connector of a session by its boot id; for own sessions the way is short.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from push.devices.session_query_types import KeptKick
 from push.redis.connection.errors import StoreUnavailable
 from push.runtime.ports import Clock
 from push.wire.errors import RequestError
-from push.wire.signals import DisconnectCode
+from push.wire.signals import TAKEN_OVER_REASON, DisconnectCode
 
 log = Logger()
 
@@ -27,7 +27,7 @@ _decode_kick = msgspec.json.Decoder(KeptKick).decode
 
 EARLY_ORDER_SECONDS = 10.0
 SESSIONS_PER_CALL = 500
-_REASONS = {DisconnectCode.TAKEN_OVER: "a newer connection has this token"}
+_REASONS = {DisconnectCode.TAKEN_OVER: TAKEN_OVER_REASON}
 
 
 class RemoteCommands:
@@ -54,11 +54,11 @@ class RemoteCommands:
     async def listen(self) -> None:
         await self._control.listen(self._boot, self._take)
 
-    def _take(self, order: EndSessionCommand | DrainCommand) -> None:
-        if isinstance(order, DrainCommand):
-            self._drain(order.rate_per_second)
+    def _take(self, command: EndSessionCommand | DrainCommand) -> None:
+        if isinstance(command, DrainCommand):
+            self._drain(command.rate_per_second)
         else:
-            self._execute(order)
+            self._execute(command)
 
     async def end_session(
         self, boot: str, session: str, code: str = DisconnectCode.TAKEN_OVER
@@ -96,8 +96,8 @@ class RemoteCommands:
 
         One that is being opened is judged before it is accepted, and refused as others are.
         """
-        for order in new.kicks:
-            await self._end_kicked(order)
+        for kick in new.kicks:
+            await self._end_kicked(kick)
         if new.are_there:
             await walk(
                 self._reactor, self._port.sessions, lambda device: self._judge_if_new(device, new)
@@ -111,8 +111,8 @@ class RemoteCommands:
         ):
             self.judge(device)
 
-    async def _end_kicked(self, order: bytes) -> None:
-        kick = _decode_kick(order)
+    async def _end_kicked(self, kept: bytes) -> None:
+        kick = _decode_kick(kept)
         if kick.filter.node not in (None, self._node):
             return
         fits = test_of(kick.filter)
@@ -138,23 +138,23 @@ class RemoteCommands:
         if not device.is_over:
             self._port.subscriptions.request_refresh(device)
 
-    def execute_early_order(self, device: DeviceSession) -> None:
-        """This connector has a session from now on; the order to end it may have come before."""
-        order, _ = self._early.pop(device.session_id, (None, 0.0))
-        if order is not None:
-            self._execute(order)
+    def execute_early_command(self, device: DeviceSession) -> None:
+        """This connector has a session from now on; the command to end it may have come before."""
+        command, _ = self._early.pop(device.session_id, (None, 0.0))
+        if command is not None:
+            self._execute(command)
 
-    def _execute(self, order: EndSessionCommand) -> None:
-        device = self._port.sessions.get(order.session)
+    def _execute(self, command: EndSessionCommand) -> None:
+        device = self._port.sessions.get(command.session)
         if device is not None:
-            code = DisconnectCode(order.code)
+            code = DisconnectCode(command.code)
             self._port.disconnect(
                 device.connection, code, _REASONS.get(code, "by order of an operator")
             )
             return
-        # The order may have overtaken the answer with which this connector has the session.
+        # The command may have overtaken the answer with which this connector has the session.
         now = self._reactor.seconds()
         for session, (_, came_at) in list(self._early.items()):
             if now - came_at > EARLY_ORDER_SECONDS:
                 del self._early[session]
-        self._early[order.session] = (order, now)
+        self._early[command.session] = (command, now)

@@ -28,12 +28,12 @@ class SessionEnds:
     def __init__(
         self,
         reactor: Clock,
-        sources: ShardedStreams,
+        streams: ShardedStreams,
         sessions: Sessions,
         run: Callable[[Coroutine[Any, Any, None]], Deferred[None]],
     ) -> None:
         self._reactor = reactor
-        self._sources = sources
+        self._streams = streams
         self._sessions = sessions
         self._run = run
         self._stopping = False
@@ -76,7 +76,7 @@ class SessionEnds:
 
     async def _close(self, devices: list[DeviceSession]) -> None:
         while devices:
-            await self._sources.cursors.flush()
+            await self._streams.cursors.flush()
             now = self._reactor.seconds()
             ended = [EndedSession(str(d.token), d.session_id, _left_of(d, now)) for d in devices]
             unstored = {each.session for each in await self._sessions.ending.close(ended)}
@@ -97,4 +97,4 @@ class SessionEnds:
 
 def _left_of(device: DeviceSession, now: float) -> list[FailedAttempts]:
     window = device.protocol.window
-    return window.tried(device.subscriptions.values(), now) if window else []
+    return window.failed_attempts(device.subscriptions.values(), now) if window else []

@@ -48,18 +48,18 @@ class ServerStreams:
     ) -> None:
         self.server = server
         self.reader = LogReader(server)
-        self.memory = LogCache()
+        self.log_cache = LogCache()
         self.hub = Hub(
             reactor,
             server,
             self.reader,
-            self.memory,
+            self.log_cache,
             receiver,
             name,
             may_hand_on=lambda: gate.may_hand_on(server),
             is_late=lambda: gate.is_late,
         )
-        self.pages = SharedLogReader(server, self.reader, self.memory)
+        self.pages = SharedLogReader(server, self.reader, self.log_cache)
         self.cursors = CursorWriter(reactor, server, on_lost)
         self.counts = EphemeralCounts(reactor, server)
 
@@ -77,17 +77,17 @@ class ShardedStreams:
         gate: Gate,
     ) -> None:
         self._shards = shards
-        self._sources = [
+        self._servers = [
             ServerStreams(reactor, server, receiver, name, on_lost, gate) for server in shards
         ]
-        self.cursors = ShardedCursors([source.cursors for source in self._sources])
-        self.counts = ShardedCounts(shards, [source.counts for source in self._sources])
+        self.cursors = ShardedCursors([server.cursors for server in self._servers])
+        self.counts = ShardedCounts(shards, [server.counts for server in self._servers])
 
     def __iter__(self) -> Iterator[ServerStreams]:
-        return iter(self._sources)
+        return iter(self._servers)
 
     def of(self, subscription: Subscription) -> ServerStreams:
-        return self._sources[subscription.shard]
+        return self._servers[subscription.shard]
 
     def unfollow(self, device: DeviceSession, subscription: Subscription) -> None:
         self.of(subscription).hub.unfollow(subscription.stream, device)
@@ -97,14 +97,14 @@ class ShardedStreams:
 
     def followers_of(self, stream: str) -> list[DeviceSession]:
         """The connections that follow `stream`."""
-        channel = self._sources[self._shards.number_of(stream)].hub.channels.get(stream)
+        channel = self._servers[self._shards.number_of(stream)].hub.channels.get(stream)
         if channel is None:
             return []
         return [each for each in channel.followers if isinstance(each, DeviceSession)]
 
     def start(self) -> None:
-        for source in self._sources:
-            source.hub.start()
+        for server in self._servers:
+            server.hub.start()
 
     async def store_all(self) -> None:
         """Store what is not stored yet, for the last time."""
@@ -112,8 +112,8 @@ class ShardedStreams:
         await self.counts.stop()
 
     def stop(self) -> None:
-        for source in self._sources:
-            source.hub.stop()
+        for server in self._servers:
+            server.hub.stop()
 
 
 class ShardedCursors:

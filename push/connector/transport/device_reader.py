@@ -22,6 +22,10 @@ from zope.interface import implementer
 log = Logger()
 
 READS_PER_TURN = 256
+# After so many it is looked how long they took: a read with acknowledgements of a session that is
+# behind takes a hundred times as long as one of another.
+READS_AT_ONCE = 8
+SECONDS_PER_TURN = 0.004
 _DATA = select.EPOLLIN
 _EVENTS = _DATA | select.EPOLLRDHUP | select.EPOLLET
 
@@ -82,15 +86,24 @@ class DeviceReader:
         return "devices"
 
     def doRead(self) -> None:
+        seconds = self._reactor.seconds
+        end = seconds() + SECONDS_PER_TURN
+        for _ in range(0, READS_PER_TURN, READS_AT_ONCE):
+            ready = self._poll.poll(0, READS_AT_ONCE)
+            self._read(ready)
+            if len(ready) < READS_AT_ONCE or seconds() >= end:
+                return  # what is left is in the `epoll`: the reactor calls again
+
+    def _read(self, ready: list[tuple[int, int]]) -> None:
         transports = self._transports
-        for number, events in self._poll.poll(0, READS_PER_TURN):
+        for number, events in ready:
             transport = transports.get(number)
             if transport is None:
                 continue  # one before it in this turn has ended it
             try:
                 reason = transport.read()
             except Exception:
-                log.failure("What a device sent could not be read", event="connection.read_failed")
+                log.failure("Data of a device could not be read", event="connection.read_failed")
                 self._end(transport, Failure())
                 continue
             if reason is not None:

@@ -111,7 +111,7 @@ class HeaderReader(Protocol):
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Without a word before: so load balancers look whether anybody listens."""
         if self._done() and self._received:
-            self._owner.refused(self._proxy_ip, "it went away within the PROXY header")
+            self._owner.refused(self._proxy_ip, "it closed the connection within the PROXY header")
 
     def abandon(self) -> None:
         self._done()

@@ -25,12 +25,12 @@ from push.wire.signals import DisconnectCode
 from push.wire.websocket.close_codes import close_code
 from push.wire.websocket.framing import (
     CloseReceived,
-    Message,
     MessageReader,
     Pinged,
     Received,
     TooLarge,
     Violation,
+    WebSocketMessage,
     encode_close,
     encode_pong,
     read_short_text,
@@ -141,7 +141,7 @@ class WebSocketConnection(DeviceConnection):
 
     def _received(self, received: Received) -> None:
         match received:
-            case Message(payload, is_text):
+            case WebSocketMessage(payload, is_text):
                 if is_text:
                     self.text(payload)
                 else:

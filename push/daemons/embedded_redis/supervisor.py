@@ -130,7 +130,7 @@ class EmbeddedRedis(Service):
             Path(self.socket_path).parent.rmdir()
         except OSError as error:
             _log.warn(
-                "{path} stays: {error}",
+                "The folder of the socket {path} was not removed, delete it: {error}",
                 path=self.socket_path,
                 error=error.strerror,
                 event="redis.socket_left",
@@ -140,7 +140,7 @@ class EmbeddedRedis(Service):
         if not self.running:
             return  # it was cancelled
         _log.failure(
-            "nobody looks after the embedded Redis any more",
+            "The embedded Redis is no longer supervised: restart this daemon",
             failure,
             event="redis.supervision_failed",
         )

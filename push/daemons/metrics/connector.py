@@ -57,7 +57,7 @@ class ConnectorCollector(Collector):
         yield CounterMetricFamily(
             "push_connector_repairs",
             "gaps of live channels repaired",
-            value=sum(source.hub.repairs for source in gateway.sources),
+            value=sum(server.hub.repairs for server in gateway.streams),
         )
         yield CounterMetricFamily(
             "push_connector_qos0_lost",
@@ -127,7 +127,7 @@ class ConnectorCollector(Collector):
         yield GaugeMetricFamily(
             "push_connector_streams",
             "streams followed now",
-            value=sum(len(source.hub.channels) for source in gateway.sources),
+            value=sum(len(server.hub.channels) for server in gateway.streams),
         )
 
     def _by_carrier(self) -> Counter[str]:

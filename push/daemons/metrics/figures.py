@@ -73,7 +73,7 @@ def watch_gateway(reactor: Clock, observer: Observer, gateway: Gateway) -> Unack
 
 def _log_failure(failure: Failure) -> None:
     log.failure(
-        "What waits for acknowledgements could not be counted",
+        "Messages that wait for acknowledgements could not be counted",
         failure=failure,
         event="observe.backlog_not_counted",
     )

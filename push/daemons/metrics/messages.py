@@ -28,7 +28,7 @@ class MessageCollector(Collector):
         )
         yield counters(
             "push_chat_messages",
-            "messages of chats that were accepted, by conversation and by who sent them",
+            "messages of chats that were accepted, by conversation and by sender",
             ["to", "by"],
             self._chat.messages.accepted,
         )

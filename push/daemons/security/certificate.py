@@ -146,7 +146,7 @@ def _check_both_there(certificate_path: Path, key_path: Path) -> None:
         (there,) = {certificate_path, key_path} - set(missing)
         raise StartError(
             f"{missing[0]} is missing and {there.name} is there: put it back, or delete "
-            f"{there.name} and start again to have both made anew"
+            f"{there.name} and start again: both are made again"
         )
 
 

@@ -25,4 +25,6 @@ class OrderedServices(MultiService):
                 await maybeDeferred(child.stopService)
             except Exception:
                 # The others must still be stopped; what they hold is on disk only then.
-                _log.failure("{child} did not stop well", child=child, event="server.stop_failed")
+                _log.failure(
+                    "{child} could not be stopped cleanly", child=child, event="server.stop_failed"
+                )

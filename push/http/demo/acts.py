@@ -27,7 +27,8 @@ from push.http.demo.bodies import (
 from push.http.demo.launcher import LauncherClient
 from push.http.demo.people import People, Person
 from push.http.demo.room import Room
-from push.pushing.service import Push, PushContent, PushService
+from push.pushing.content import PushContent
+from push.pushing.service import Push, PushService
 from push.pushing.targets import Target
 from push.runtime.ports import Clock
 from push.runtime.tasks import TaskGroup
@@ -97,10 +98,10 @@ class DemoActs:
             people=sorted(people, key=lambda each: each.user),
             launcher=self._services.launcher is not None,
             ends=self.ends_ms(person, now_ms),
-            message=await self._funnel(person),
+            message=await self._counts_of(person),
         )
 
-    async def _funnel(self, person: Person) -> MessageLedger | None:
+    async def _counts_of(self, person: Person) -> MessageLedger | None:
         if not person.last_message:
             return None
         try:

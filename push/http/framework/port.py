@@ -17,21 +17,22 @@ from twisted.internet.main import CONNECTION_LOST
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
-from push.http.edge.arrivals import LOOKS_AT_ONCE, Arrival, ArrivalsSocket, Lobby
-from push.http.edge.crowd import Crowd
-from push.http.edge.crumbs import Crumbs
-from push.http.edge.first_look import FirstLook
+from push.http.edge.arrivals import LOOKS_AT_ONCE, Arrival, ArrivalsSocket, WaitingStrangers
+from push.http.edge.connection_limits import ConnectionLimits
+from push.http.edge.early_caller import EarlyCaller
 from push.http.edge.incoming import IncomingRequest
+from push.http.edge.small_reads import SmallReads
 from push.runtime.bounded_port import BoundedPort, has_ended
 from push.runtime.ports import Clock
-from push.runtime.turns import Lane, Turns
+from push.runtime.turns import Turns, WorkOwner
 from push.wire.addresses import Networks, counted_ip, peer_ip
 
 # Read at once from a connection: while it waits for its turn, so much of it is in memory.
 READ_BYTES = 2 * 1024
 READ_BYTES_OF_KNOWN = 64 * 1024
 READ_BYTES_OF_REFUSED = 16 * 1024  # what is thrown away
-# Reads that bring less, so many until a request is there; then the connection rests (`crumbs.py`).
+# Reads that bring less, so many until a request is there; then the connection rests
+# (`small_reads.py`).
 SMALL_READ_BYTES = 512
 SMALL_READS_AT_ONCE = 8
 MAX_BYTES_AT_ONCE = 4 * 1024  # of an answer that does not wait for the next turn
@@ -70,21 +71,21 @@ class Transport(Protocol):
 
 
 class HasTurns(Protocol):
-    """A site. `first_look.owner(data)`: who seems to send it, "" for a stranger."""
+    """A site. `early_caller.owner(data)`: who seems to send it, "" for a stranger."""
 
     clock: Clock
     turns: Turns
-    first_look: FirstLook
-    crowd: Crowd
+    early_caller: EarlyCaller
+    connection_limits: ConnectionLimits
     trusted_proxies: Networks
 
 
 class HttpTransport(tcp.Server):
-    """A connection. `lane` is whose work it is to read it."""
+    """A connection. `work_owner` is whose work it is to read it."""
 
     bufferSize = READ_BYTES
     server: HttpPort
-    lane: Lane
+    work_owner: WorkOwner
     _held = b""  # was received, and waits for its turn
     _is_waiting = False
     _waits_to_write = False
@@ -98,22 +99,20 @@ class HttpTransport(tcp.Server):
         super().__init__(sock, protocol, client, server, *more)
         self._turns = server.turns
         ip = peer_ip(client[0])
-        self.lane = server.turns.lane(counted_ip(ip), is_known=False)
+        self.work_owner = server.turns.work_owner(counted_ip(ip), is_known=False)
         if server.owner:
             self._recognise(server.owner)
 
-    def belongs_to(self, lane: Lane) -> None:
-        self.lane = lane
-        self.bufferSize = READ_BYTES_OF_KNOWN if lane.is_known else READ_BYTES
+    def belongs_to(self, work_owner: WorkOwner) -> None:
+        self.work_owner = work_owner
+        self.bufferSize = READ_BYTES_OF_KNOWN if work_owner.is_known else READ_BYTES
 
     def has_brought_a_request(self) -> None:
         self._small_reads = 0
 
     def doRead(self) -> Any:
         """It takes the system longest when a client sends byte by byte."""
-        outcome: list[Any] = []
-        self._turns.charge(self.lane, lambda: outcome.append(super(HttpTransport, self).doRead()))
-        return outcome[0]
+        return self._turns.charge(self.work_owner, super().doRead)
 
     def read_again(self) -> None:
         self._rests = False
@@ -128,10 +127,10 @@ class HttpTransport(tcp.Server):
             return super()._dataReceived(data)
         self._held = data
         if not self._was_looked_at:
-            self._recognise(self.server.first_look.owner(data))
+            self._recognise(self.server.early_caller.owner(data))
         if len(data) < SMALL_READ_BYTES:
             self.brought_little()
-        if not self._turns.work(self.lane, self._read):
+        if not self._turns.work(self.work_owner, self._read):
             self._is_waiting = True
             self.stopReading()
         return None
@@ -139,7 +138,7 @@ class HttpTransport(tcp.Server):
     def _recognise(self, owner: str) -> None:
         self._was_looked_at = True
         if owner:
-            self.belongs_to(self._turns.lane(owner, is_known=True))
+            self.belongs_to(self._turns.work_owner(owner, is_known=True))
 
     def brought_little(self) -> None:
         """A read has, or the records of TLS that it brought: too often, and it rests."""
@@ -147,11 +146,13 @@ class HttpTransport(tcp.Server):
         if self._small_reads > SMALL_READS_AT_ONCE and not self._rests:
             self._rests = True
             self.stopReading()
-            self.server.crumbs.add(self)
+            self.server.small_reads.add(self)
 
     def connectionLost(self, reason: Failure) -> None:
         """That takes time as well."""
-        self._turns.charge(self.lane, lambda: super(HttpTransport, self).connectionLost(reason))
+        self._turns.charge(
+            self.work_owner, lambda: super(HttpTransport, self).connectionLost(reason)
+        )
 
     def _read(self) -> None:
         data, self._held = self._held, b""
@@ -175,12 +176,12 @@ class HttpTransport(tcp.Server):
             return None
         outcome: list[Any] = []
         if self._turns.try_work(
-            self.lane, lambda: outcome.append(super(HttpTransport, self).doWrite())
+            self.work_owner, lambda: outcome.append(super(HttpTransport, self).doWrite())
         ):
             return outcome[0]
         self._waits_to_write = True
         self.stopWriting()
-        self._turns.work(self.lane, self._write_late)
+        self._turns.work(self.work_owner, self._write_late)
         return None
 
     def _write(self) -> None:
@@ -228,12 +229,14 @@ class HttpPort(BoundedPort):
     def __init__(self, port: Any, factory: Any, *more: Any) -> None:
         super().__init__(port, factory, *more)
         site: HasTurns = getattr(factory, "wrappedFactory", factory)
-        self.turns, self.first_look = site.turns, site.first_look
-        self._crowd = site.crowd
+        self.turns, self.early_caller = site.turns, site.early_caller
+        self._connection_limits = site.connection_limits
         self._accepting = Turns(site.clock, ACCEPTING_SHARE)
-        self._lane = self._accepting.lane(_ACCEPTING, is_known=False)
-        self.crumbs = Crumbs(self.reactor)
-        self._lobby = Lobby(self._crowd.max_connections, site.trusted_proxies)
+        self._work_owner = self._accepting.work_owner(_ACCEPTING, is_known=False)
+        self.small_reads = SmallReads(self.reactor)
+        self._waiting_strangers = WaitingStrangers(
+            self._connection_limits.max_connections, site.trusted_proxies
+        )
 
     def createInternetSocket(self) -> ArrivalsSocket:
         listening = ArrivalsSocket(fileno=super().createInternetSocket().detach())
@@ -254,46 +257,45 @@ class HttpPort(BoundedPort):
         self._let_strangers_in()
 
     def _look_again(self) -> None:
-        for arrival in self._lobby.recognised(self.first_look.owner):
+        for arrival in self._waiting_strangers.recognised(self.early_caller.owner):
             self._receive(arrival)
 
     def _look_at_some(self) -> None:
         """Raises OSError."""
         for _ in range(LOOKS_AT_ONCE):
-            if self._lobby.is_full:
+            if self._waiting_strangers.is_full:
                 self.stopReading()
                 break
             arrival = self.socket.next_arrival()
-            if arrival.look(self.first_look.owner):
+            if arrival.look(self.early_caller.owner):
                 self._receive(arrival)
             else:
                 arrival.socket.close()
 
     def _receive(self, arrival: Arrival) -> None:
         """One that is known comes in as soon as the time of its owner lets it."""
-        owner = arrival.owner
-        if not owner:
-            self._lobby.add(arrival)
+        if not arrival.owner:
+            self._waiting_strangers.add(arrival)
             return
-        lane = self.turns.lane(owner, is_known=True)
-        if len(lane.waiting) < MOST_KNOWN_WAITING:
-            self.turns.work(lane, partial(self._let_in, arrival))
+        work_owner = self.turns.work_owner(arrival.owner, is_known=True)
+        if len(work_owner.waiting) < MOST_KNOWN_WAITING:
+            self.turns.work(work_owner, partial(self._let_in, arrival))
         else:
-            arrival.line = owner
-            self._lobby.add(arrival)
+            arrival.line = arrival.owner
+            self._waiting_strangers.add(arrival)
 
     def _let_strangers_in(self, *, at_once: bool = True) -> None:
-        if self._lobby.size and not self._strangers_come:
+        if self._waiting_strangers.size and not self._strangers_come:
             self._strangers_come = True
-            self._accepting.work(self._lane, self._let_some_in, at_once=at_once)
+            self._accepting.work(self._work_owner, self._let_some_in, at_once=at_once)
 
     def _let_some_in(self) -> None:
         self._strangers_come = False
         self._look_again()
-        is_too_much = self._crowd.is_full and self.turns.strangers_waiting > MAX_WAITING
-        for _ in range(0 if is_too_much else min(self._lobby.size, STRANGERS_AT_ONCE)):
-            self._let_in(self._lobby.pop())
-        if self.connected and not self.disconnecting and not self._lobby.is_full:
+        is_too_much = self._connection_limits.is_full and self.turns.strangers_waiting > MAX_WAITING
+        for _ in range(0 if is_too_much else min(self._waiting_strangers.size, STRANGERS_AT_ONCE)):
+            self._let_in(self._waiting_strangers.pop())
+        if self.connected and not self.disconnecting and not self._waiting_strangers.is_full:
             self.startReading()
         self._let_strangers_in(at_once=False)
 
@@ -307,28 +309,25 @@ class HttpPort(BoundedPort):
 
     def connectionLost(self, reason: Failure) -> None:
         super().connectionLost(reason)
-        self._lobby.close()
+        self._waiting_strangers.close()
 
 
 class RequestSender:
-    """Who sends the requests of a connection: `lane` is theirs. `owner_of` tells it by the key."""
+    """Who sends the requests of a connection: `work_owner` is that sender. `owner_of` tells by the
+    key who it is."""
 
     def __init__(self, turns: Turns, transport: Transport, owner_of: OwnerOf) -> None:
         self._turns = turns
-        self._transport = transport
+        tcp: object = transport
+        if isinstance(tcp, TLSMemoryBIOProtocol):
+            tcp = tcp.transport
+        self._tcp = tcp if isinstance(tcp, HttpTransport) else None
         self._owner_of = owner_of
         self.peer = transport.getPeer()  # it makes a new one each time
         ip = peer_ip(getattr(self.peer, "host", None))
-        self.lane = self._strangers = turns.lane(counted_ip(ip), is_known=False)
+        self.work_owner = self._strangers = turns.work_owner(counted_ip(ip), is_known=False)
         self._shown: bytes | None = None  # the header Authorization that came last
         self._has_asked = False
-
-    @property
-    def _tcp(self) -> HttpTransport | None:
-        tcp: object = self._transport
-        if isinstance(tcp, TLSMemoryBIOProtocol):
-            tcp = tcp.transport
-        return tcp if isinstance(tcp, HttpTransport) else None
 
     def is_refused(self) -> None:
         """What still comes is thrown away."""
@@ -336,7 +335,7 @@ class RequestSender:
         if tcp is not None:
             tcp.bufferSize = max(tcp.bufferSize, READ_BYTES_OF_REFUSED)
 
-    def of(self, request: IncomingRequest) -> Lane:
+    def of(self, request: IncomingRequest) -> WorkOwner:
         """Whose work the request is, and from now on that of reading the connection.
 
         Without a key, the first one is whose it seemed to be at a first look.
@@ -347,9 +346,10 @@ class RequestSender:
         self.recognise(request)
         if tcp is not None:
             if is_first and self._shown is None:
-                return tcp.lane
-            tcp.belongs_to(self.lane)
-        return self.lane
+                return tcp.work_owner
+            if tcp.work_owner is not self.work_owner:
+                tcp.belongs_to(self.work_owner)
+        return self.work_owner
 
     def recognise(self, request: IncomingRequest) -> None:
         """Whose request it is, of which the head is there."""
@@ -357,4 +357,6 @@ class RequestSender:
         if shown != self._shown:
             self._shown = shown
             owner = self._owner_of(request)
-            self.lane = self._turns.lane(owner, is_known=True) if owner else self._strangers
+            self.work_owner = (
+                self._turns.work_owner(owner, is_known=True) if owner else self._strangers
+            )

@@ -142,9 +142,8 @@ def _text(part: bytes) -> str:
 
 def check_addressable(uri: bytes) -> None:
     """Raises `RequestError` for a path that the router would misread: `malformed` if it is not
-    text,
-    `invalid` if a separator is encoded, because the router sees decoded segments joined again,
-    `not_found` if its first segment is empty, which the router would leave out."""
+    text, `invalid` if a separator is encoded, because the router sees decoded segments joined
+    again, `not_found` if its first segment is empty, which the router would leave out."""
     path = uri.partition(b"?")[0]
     if path.startswith(b"//"):
         raise RequestError("not_found", "there is nothing at this path")

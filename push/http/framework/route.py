@@ -141,15 +141,15 @@ class Route:
 
     `path` has its parameters in braces; what they are is in `push.http.framework.parameters`, and
     `path_texts` may say more of one. `scope` None means that no key is needed, or, with `any_key`,
-    that any valid one will do. `problems` are the
-    codes beside those that follow from the rest (no key, a bad body, …). `query` is a struct of
-    what its parameters may be: text, integers and booleans. `once`: takes the header
-    `Idempotency-Key`. `cors`: web pages of other origins may call it. `cached`: the answer has an
-    ETag, and the handler compares it with `If-None-Match`. `traced`: takes the header `traceparent`
-    where requests are traced. `direct`: used so much that plain requests to it take the way of
-    `push/http/direct`; it has no parameters in its path, no `cors` and no `admit`. `audited`: uses
-    of it are in the audit trail, if it writes; False where messages are sent. `admit` raises
-    `RequestError` for a caller who may not use the route, whatever they ask for.
+    that any valid one will do. `problems` are the codes beside those that follow from the rest (no
+    key, a bad body, …). `query` is a struct of what its parameters may be: text, integers and
+    booleans. `once`: takes the header `Idempotency-Key`. `cors`: web pages of other origins may
+    call it. `cached`: the answer has an ETag, and the handler compares it with `If-None-Match`.
+    `traced`: takes the header `traceparent` where requests are traced. `fast_path`: used so much
+    that plain requests take the way of `push/http/fast_path`; it has no parameters in its path, no
+    `cors` and no `admit`. `audited`: uses of it are in the audit trail, if it writes; False where
+    messages are sent. `admit` raises `RequestError` for a caller who may not use the route,
+    whatever they ask for.
     """
 
     method: str
@@ -168,7 +168,7 @@ class Route:
     cors: bool = False
     cached: bool = False
     traced: bool = False
-    direct: bool = False
+    fast_path: bool = False
     audited: bool = True
     admit: Callable[[HttpCaller], None] | None = None
 

@@ -8,7 +8,7 @@ is busy sending gets to read the answer.
 
 Pipelined requests are served one at a time, and each in its turn (`port.py`). While answers wait
 because the client does not read them, its next request waits as well, and then its connection is
-not read any more. What all connections hold together is limited as well (`crowd.py`).
+not read any more. What all connections hold together is limited as well (`connection_limits.py`).
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from twisted.web.resource import Resource
 from twisted.web.server import Request, Site
 
 from push.http.edge.cheap_timeout import CheapTimeout
-from push.http.edge.crowd import Crowd
-from push.http.edge.first_look import FirstLook
+from push.http.edge.connection_limits import ConnectionLimits
+from push.http.edge.early_caller import EarlyCaller
 from push.http.framework.bodies import BodyAdmission, ChunkDecoder, admission_of
 from push.http.framework.client_address import client_of
 from push.http.framework.framing import (
@@ -84,7 +84,7 @@ class LimitedRequest(Request):
             raise self._admission.refusal()
         channel = self.channel
         assert isinstance(channel, LimitedChannel)
-        channel.site.crowd.hold_body(channel, size)
+        channel.site.connection_limits.hold_body(channel, size)
 
     def chunk_announced(self, size: int) -> None:
         """The size of a chunk was read, and nothing of the chunk."""
@@ -102,10 +102,10 @@ class LimitedRequest(Request):
         """The request is there as a whole: it is answered when it is its turn."""
         channel = self.channel
         assert isinstance(channel, LimitedChannel)
-        lane = channel.caller.of(self)
-        channel.site.crowd.works(channel)
+        work_owner = channel.caller.of(self)
+        channel.site.connection_limits.works(channel)
         channel.site.turns.work(
-            lane,
+            work_owner,
             partial(self._answer, channel, command, path, version),
             at_once=not channel.has_served,
         )
@@ -169,7 +169,7 @@ class LimitedChannel(CheapTimeout, HTTPChannel):
 
     @property
     def has_key(self) -> bool:
-        return self.caller.lane.is_known
+        return self.caller.work_owner.is_known
 
     def resetTimeout(self) -> None:
         """Called for everything that comes in; time starts again only at a request's first byte."""
@@ -244,7 +244,7 @@ class LimitedChannel(CheapTimeout, HTTPChannel):
             for value in values
         ]
         self._refused = True  # nothing that comes is read here
-        self.site.crowd.leave(self)
+        self.site.connection_limits.leave(self)
         self.setTimeout(None)
         self._networkProducer.unregisterProducer()
         self.dataReceived = self.lineReceived = self.rawDataReceived = _ignore  # type: ignore[method-assign,assignment]
@@ -276,12 +276,12 @@ class LimitedChannel(CheapTimeout, HTTPChannel):
     def requestDone(self, request: Request) -> None:
         """The answer was given to the transport; the next request waits until it was written."""
         self._savedTimeOut = REQUEST_SECONDS  # idle time, which the base class takes up again
-        crowd = self.site.crowd
-        crowd.release_body(self)
-        crowd.waits(self)
+        connection_limits = self.site.connection_limits
+        connection_limits.release_body(self)
+        connection_limits.waits(self)
         if self._waitingForTransport:
             self.setTimeout(REQUEST_SECONDS)  # for a client that does not read
-            crowd.is_unread(self, request.sentLength)
+            connection_limits.is_unread(self, request.sentLength)
         if self._waitingForTransport and self.persistent:
             self._unwritten = request
         else:
@@ -290,7 +290,7 @@ class LimitedChannel(CheapTimeout, HTTPChannel):
     def resumeProducing(self) -> None:
         """The transport has written what waited."""
         super().resumeProducing()
-        self.site.crowd.read(self)
+        self.site.connection_limits.read(self)
         request, self._unwritten = self._unwritten, None
         if request is not None:
             super().requestDone(request)
@@ -306,7 +306,7 @@ class LimitedChannel(CheapTimeout, HTTPChannel):
         self._refused = True
         answer = refusal_answer(refusal)
         self.caller.is_refused()
-        self.site.crowd.release_body(self)
+        self.site.connection_limits.release_body(self)
         if self.requests and not self._handlingRequest:
             cast(LimitedRequest, self.requests[-1]).drop_body()
         self.setTimeout(None)
@@ -335,11 +335,11 @@ class LimitedChannel(CheapTimeout, HTTPChannel):
 
     def connectionMade(self) -> None:
         self.caller = RequestSender(self.site.turns, self.transport, self.site.owner_of)
-        self.site.crowd.join(self)
+        self.site.connection_limits.join(self)
         super().connectionMade()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self.site.crowd.leave(self)
+        self.site.connection_limits.leave(self)
         self._transferDecoder = None  # of a body that was cut: it holds this
         self.stop_lingering()
         super().connectionLost(reason)
@@ -364,7 +364,7 @@ class LimitedSite(Site):
         admit: Admit,
         owner_of: OwnerOf,
         owner_of_key: Callable[[str], str],
-        crowd: Crowd,
+        connection_limits: ConnectionLimits,
         trusted_proxies: Networks | None = None,
         take_stream: TakeStream | None = None,
     ) -> None:
@@ -374,16 +374,16 @@ class LimitedSite(Site):
             timeout=REQUEST_SECONDS,
             parsePOSTFormSubmission=False,
         )
-        self.admit, self.owner_of, self.crowd = admit, owner_of, crowd
+        self.admit, self.owner_of, self.connection_limits = admit, owner_of, connection_limits
         self.clock = reactor
         self.turns = Turns(reactor)
-        self.first_look = FirstLook(reactor, owner_of_key)
+        self.early_caller = EarlyCaller(reactor, owner_of_key)
         self.trusted_proxies = trusted_proxies or Networks()
         self.take_stream = take_stream
 
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """None, and the connection is closed, when there are too many that are all at work."""
-        return super().buildProtocol(addr) if self.crowd.has_room() else None
+        return super().buildProtocol(addr) if self.connection_limits.has_room() else None
 
     def startFactory(self) -> None:
         """The base class opens an access log and counts seconds for it."""

@@ -14,10 +14,10 @@ from push.http.framework.route import (
     Route,
     json_answer,
 )
-from push.wire.api.connections import ConnectionPage, ConnectionsQuery, KickBody, Kicked
+from push.wire.api.connections import ConnectionPage, ConnectionsQuery, KickBody, KickResult
 from push.wire.errors import RequestError
 
-_KICKED = {200: DocumentedResponse("How many were ended.", Kicked)}
+_KICKED = {200: DocumentedResponse("How many were ended.", KickResult)}
 _KICK_TEXT = (
     "The client gets `kicked` and does not reconnect by itself; it may do so when the app is "
     "started again."

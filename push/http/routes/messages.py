@@ -27,7 +27,7 @@ class MessageRoutes:
         "GET",
         "/v1/messages/{id}",
         "See what became of a message",
-        {200: DocumentedResponse("Its funnel.", MessageLedger)},
+        {200: DocumentedResponse("What became of it.", MessageLedger)},
         description=(
             "Counts are devices, and are about a second late. Of a message that was "
             "stored, `addressed` is the sum of the ends once nothing waits any more. Kept for "

@@ -21,7 +21,8 @@ from push.http.framework.route import (
     json_answer,
 )
 from push.http.routes.batches import check_item_size, parts_of, read_items_in_turns
-from push.pushing.service import Push, PushContent, PushService
+from push.pushing.content import content_of
+from push.pushing.service import Push, PushService
 from push.pushing.targets import Target
 from push.runtime.ports import Clock
 from push.runtime.timers import sleep
@@ -75,7 +76,7 @@ class PushRoutes:
         problems=("unknown_token", "unknown_group", "unavailable"),
         once=True,
         traced=True,
-        direct=True,
+        fast_path=True,
         audited=False,
     )
     async def push(self, call: Request) -> Response:
@@ -107,7 +108,7 @@ class PushRoutes:
         problems=("unavailable",),
         once=True,
         traced=True,
-        direct=True,
+        fast_path=True,
         audited=False,
     )
     async def push_batch(self, call: Request) -> Response:
@@ -165,15 +166,7 @@ class PushRoutes:
             check_name(body.collapse, "collapse")
             if target.kind == "ip":
                 raise invalid("collapse", "nothing waits for an address that could be replaced")
-        content = PushContent(
-            body.data,
-            None if body.title is UNSET else body.title,
-            None if body.body is UNSET else body.body,
-            None if body.encoding is UNSET else body.encoding,
-            0 if target.kind == "ip" else ttl_seconds,
-            1 if body.qos is UNSET else body.qos,
-            None if body.collapse is UNSET else body.collapse,
-        )
+        content = content_of(body, 0 if target.kind == "ip" else ttl_seconds)
         return Push(target, content, once, trace)
 
 

@@ -1,4 +1,4 @@
--- Keep a new API key, unless there is one of its name. Every process hears that there is something new.
+-- Keep a new API key, unless there is one of its name. Every process is notified.
 -- KEYS: clock.
 -- ARGV: its name, what is kept of it, how many keys at most.
 -- Returns 1; 0 where there is one of that name, -1 where there are as many as there may be.

@@ -1,4 +1,4 @@
--- Revoke an API key that was made, but not the last one that may administer. Every process hears of it.
+-- Revoke an API key that was made, but not the last one that may administer. Every process is notified.
 -- KEYS: clock.
 -- ARGV: its name, whether the caller has another key that may administer ('1').
 -- Returns 1; 0 where there is no such key, -1 where it is the last one.

@@ -1,6 +1,6 @@
 -- Members are added.
 -- KEYS: clock.
--- ARGV: the request: group, by, users, strangers (those of them whom `by` may not add), max_members, rate, id.
+-- ARGV: the request: group, by, users, strangers (users that `by` may not add), max_members, rate, id.
 -- Returns a code for each of the users.
 -- uses: request, rate, group_keys, group, permissions, enter_group, tell_group, tell_users
 local limited = rate_refusal()

@@ -27,7 +27,7 @@ end
 
 -- First whether all of it is allowed.
 local refusal = may('see', group, actor)
-local target, heir
+local target, new_owner
 if request.name or request.announcement or request.extra then
   refusal = refusal or may('change', group, actor)
 end
@@ -42,7 +42,7 @@ if not refusal and request.member then
   if request.muted ~= nil then refusal = refusal or may_on('mute', group, actor, target) end
 end
 if not refusal and request.owner then
-  heir, refusal = target_of('owner', request.owner)
+  new_owner, refusal = target_of('owner', request.owner)
 end
 if refusal then return refusal end
 
@@ -62,15 +62,15 @@ if target and request.role and target.role ~= request.role then
   store_member(gid, target)
   event('role', { target.user })
 end
-if heir and heir.user ~= group.owner then
+if new_owner and new_owner.user ~= group.owner then
   local before = member_of(gid, group.owner)
   before.role = 'admin'
   store_member(gid, before)
-  heir = member_of(gid, heir.user)
-  heir.role, heir.muted = 'owner', false
-  store_member(gid, heir)
-  set('owner', heir.user)
-  event('role', { heir.user, before.user })
+  new_owner = member_of(gid, new_owner.user)
+  new_owner.role, new_owner.muted = 'owner', false
+  store_member(gid, new_owner)
+  set('owner', new_owner.user)
+  event('role', { new_owner.user, before.user })
 end
 local act = request.id
 for i, each in ipairs(events) do

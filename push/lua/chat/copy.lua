@@ -5,8 +5,8 @@
 -- meanwhile (which an errand that was faster may know better), `begin` (the first seq that is for this user)
 -- and `back`.
 -- Returns the last seq that was copied, and 1 if this message is a new one under a seq of before: the
--- other server was killed and had not all of its last writes on the disk. Whoever asks then goes `back`
--- to the last message that is still the one that was copied; on from there it is copied anew.
+-- other server was killed and had not all of its last writes on the disk. The caller then goes `back`
+-- to the last message that is still the one that was copied; from there on it is copied again.
 -- uses: request, conversation, conversation_list, recalled_copy, addressing, push, chat_body
 local user, seq, message = request.user, request.seq, request.message
 local conversation, ts = conversation_with(request.owner, user), message and message.t or '0'

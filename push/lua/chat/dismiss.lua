@@ -12,7 +12,7 @@ local refusal = may('dismiss', group, member_of(gid, request.by))
 if refusal then return refusal end
 redis.call('DEL', group_key(gid))
 end_following(gid)
--- Who does the rest has until then to do it.
+-- The daemon that does the rest has until then to do it.
 local conversation = conversation_key('group:' .. gid)
 redis.call('HSET', conversation, 'dismissed_by', request.by, 'dismissed_id', request.id)
 put_work('dismissed', gid)

@@ -1,4 +1,4 @@
--- A user is to be erased: that it is, is kept until it is done, by whoever.
+-- A user is to be erased. That is kept until it is done, by any daemon.
 -- KEYS: clock.
 -- ARGV: the request: user.
 -- Returns 1, or 0 when there is nothing of the user.

@@ -1,4 +1,4 @@
--- Take out what a user's stream keeps, a part at a time. In the ledger it is dropped for all devices that it
+-- Remove the messages of a user's stream, a part at a time. In the ledger it is dropped for all devices that it
 -- waits for.
 -- KEYS: clock.
 -- ARGV: the request: user, limit.

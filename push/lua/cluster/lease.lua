@@ -1,4 +1,4 @@
--- Renew the caller's entries, take out what lapsed, and return everybody.
+-- Renew the caller's entries, remove entries that lapsed, and return all.
 -- KEYS: clock, entries, state.
 -- ARGV: lease_us, channel, alone (1: an entry of another boot under the caller's name is dead), then field,
 -- boot, json of each own entry.

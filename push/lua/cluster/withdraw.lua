@@ -1,4 +1,4 @@
--- Take out an entry, if it is still the caller's.
+-- Remove an entry, if it is still the caller's.
 -- KEYS: clock, entries, state.
 -- ARGV: channel, field, boot.
 -- Returns the clock.

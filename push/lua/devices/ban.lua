@@ -1,4 +1,4 @@
--- Ban something, or lift a ban. Every process hears that there is something new.
+-- Ban something, or lift a ban. Every process is notified.
 -- KEYS: clock.
 -- ARGV: what, until when in ms ('0' = until it is lifted, '' = lift), how many bans at most (0 = any number).
 -- Returns 1; 0 where there was nothing to lift, -1 where there are as many bans as there may be.

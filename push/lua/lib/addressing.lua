@@ -1,4 +1,4 @@
--- Beginning the ledger's record of a message: whom it is for.
+-- Beginning the ledger's record of a message: which devices, or how many, it is for.
 -- uses: fields, ledger, followers, devices
 
 -- What the record says of one stream, appended to `lines`: a line for each device, or how many follow.
@@ -22,7 +22,7 @@ local function address(lines, stream, now_ms)
   end
 end
 
--- The record of a message for `streams`; `to` says whom it is for. Where a part of it came from another server
+-- The record of a message for `streams`; `to` is its target. Where a part of it came from another server
 -- (resharding), streams that are written now have an offset of their own in it. `trace`: the traceparent of its
 -- publishing, nil for none. `is_new`: its id is, so no part of it can have come.
 local function begin_record(id, to, offset, ttl, streams, trace, is_new)
@@ -46,5 +46,5 @@ local function begin_record(id, to, offset, ttl, streams, trace, is_new)
   for i = 1, #lines, 1000 do
     redis.call('HSET', key, unpack(lines, i, math.min(i + 999, #lines)))
   end
-  redis.call('EXPIRE', key, ttl + KEPT_AFTER_SECONDS)
+  redis.call('EXPIRE', key, str(ttl + KEPT_AFTER_SECONDS))
 end

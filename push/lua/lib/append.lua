@@ -2,7 +2,7 @@
 -- uses: log
 
 local function last_offset_of(log)
-  local last = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)
+  local last = redis.call('XREVRANGE', log, '+', '-', 'COUNT', '1')
   return last[1] and string.match(last[1][1], '^%d+') or '0'
 end
 

@@ -19,7 +19,7 @@ local function set_ban(what, until_ms)
   redis.call('ZREM', LIFTED_BANS_KEY, what)
 end
 
--- It is stored no longer. A ban that has ended needs no more; one that is lifted is told to all.
+-- It is stored no longer. That is all for a ban that has ended; of one that is lifted all processes are notified.
 local function drop_ban(what)
   redis.call('HDEL', BANS_KEY, what)
   redis.call('ZREM', BAN_CHANGES_KEY, what)

@@ -15,7 +15,7 @@ local function start_following(record, token, stream, here, begin, user)
   return true
 end
 
--- The offset where following began, by the clock of the stream's server; 0 where that is not known here.
+-- The offset where following began, by the clock of the stream's server; 0 where this server does not know it.
 local function followed_since(record, stream)
   local kept = redis.call('HMGET', record, DEVICE_ELSEWHERE .. stream, DEVICE_START .. stream)
   return tonumber(kept[1] and string.match(kept[1], '%d*$') or kept[2] or '') or 0

@@ -18,7 +18,7 @@ local function joined_seq(owner, user)
   return tonumber(kept[3] or kept[2] or '1') - 1
 end
 
--- A user acts: if one of this name was erased, they are there anew.
+-- A user acts: if one of this name was erased, this is a new one.
 local function note_there(owner, bounds, user)
   if bounds.erased == user then redis.call('HDEL', conversation_key(owner), 'erased') end
 end

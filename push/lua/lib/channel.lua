@@ -2,7 +2,7 @@
 
 local function channel_of(stream) return channels .. 'live:' .. stream end
 
--- Returns how many connectors heard it. `offset` 0: it is not in the log. `removes`: the offset of an entry
+-- Returns how many connectors got it. `offset` 0: it is not in the log. `removes`: the offset of an entry
 -- that was removed, '0' for none; '-<offset>': all up to there were dropped. `field`: as of an entry, and on
 -- channels only: 'o', for those who are online; ENTRY_TYPING, not for the sessions of its user; ENTRY_REMOVAL,
 -- nothing else. `trace`: the traceparent of the publishing, nil for none.

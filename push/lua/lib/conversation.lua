@@ -2,7 +2,7 @@
 -- last message came (us); history:<owner> has the messages (history.lua); recalled:<owner> who sent those that
 -- were recalled; positions:<owner> how far each user is (positions.lua).
 -- A conversation of two may also have `begin`, its first seq if that was not 1; `begin:<user>`, the first
--- seq that is for a user who was erased and may be there anew; `erased`, which of the two is erased.
+-- seq that is for a user who was erased and may exist again; `erased`, which of the two is erased.
 -- Every conversation has a field for each user who has written in it, see activity.lua.
 local HISTORIES = 'histories' -- a queue: in which something is to be let go, see trim.lua
 

@@ -4,7 +4,7 @@
 -- What this call has written down.
 local errands = {}
 
--- An errand is done at once by the caller, and else by whoever finds it later (rule 13). It carries a
+-- An errand is done at once by the caller, and else by any daemon that finds it later (rule 13). It carries a
 -- version of this server's clock: what is older than what was done already does nothing.
 local function send_errand(verb, token, stream, detail, user)
   local version = str(next_offset())

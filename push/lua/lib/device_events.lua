@@ -1,7 +1,7 @@
 -- Webhooks are told which devices are online. A device is told to be offline when it was without a session for a
 -- grace time: until then it is in the queue `webhook-offline`. DEVICE_TOLD in its record is what was told last,
--- behind the offset since which somebody wants to know; webhook-online has "<boot id> <token>" of all that have a
--- session, for those whose connector is killed.
+-- after the offset since which an endpoint wants to know; webhook-online has "<boot id> <token>" of all that have
+-- a session, for those whose connector is killed.
 -- uses: fields, work_queue, webhooks
 local ONLINE_KEY = prefix .. 'webhook-online'
 local OFFLINE_QUEUE = 'webhook-offline'

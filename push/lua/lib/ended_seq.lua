@@ -1,5 +1,5 @@
 -- Conversations of two that ended leave nothing but how far their seqs had come: the highest of all whose
--- names have the same three digits of a hash, so that this is finite. One that begins anew goes on after
+-- names have the same three digits of a hash, so that this is finite. One that begins again goes on after
 -- that: no seq, which a client may still remember, comes a second time.
 local ENDED_SEQS_KEY = prefix .. 'ended-seqs'
 

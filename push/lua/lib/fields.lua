@@ -1,5 +1,5 @@
 -- The names of stored fields and the codes in them, as push/redis/keyspace.py has them (a test compares).
--- A name that ends with ':' has a stream, a token or a user behind it.
+-- A name that ends with ':' is followed by a stream, a token or a user.
 
 -- Fields of a device's record; see push/devices/record.py.
 local DEVICE_SECRET = 'h'

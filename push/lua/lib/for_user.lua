@@ -1,6 +1,6 @@
 -- What an act in a conversation means for a user, whose stream and devices may be on another server. With one
 -- server it is done in the same step; else it is an errand (see push/chat/outbox.py), done at once by the
--- caller, or by whoever finds it later (rule 13). All of it may be done twice.
+-- caller, or by any daemon that finds it later (rule 13). All of it may be done twice.
 -- The kinds of work are in the files user_*.lua; `copy` is done by copy.lua, `let_in` by let_in.lua.
 -- uses: request, work_queue
 local WORK = {}

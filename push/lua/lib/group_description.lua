@@ -1,4 +1,4 @@
--- What is told of a group.
+-- The description of a group in answers.
 -- uses: group_keys
 
 -- As a flat list of names and values.

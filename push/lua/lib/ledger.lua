@@ -1,5 +1,5 @@
 -- The delivery ledger: what became of a message, in the hash message:<id>.
--- Fields: whom it was for, when, its expiry (ms) and its offset (0 = not stored).
+-- Fields: its target, when, its expiry (ms) and its offset (0 = not stored).
 -- A message that was addressed to devices or users has a line LEDGER_LINE<token> per device:
 -- "<state><written 0|1> <ms> <reason>" (outcomes.lua), and LEDGER_TOKENS<user> with the tokens it was for, if
 -- by users. All counts are made of these when somebody asks.

@@ -1,5 +1,5 @@
 -- The log of a stream, and what is kept beside it: which entry has a collapse key, up to where something
--- was lost, and when its first entry expires.
+-- was lost, and when its first entry expires, or one before it did.
 local EXPIRY_KEY = prefix .. 'expiry'
 
 local function log_key(stream) return prefix .. 'log:' .. stream end
@@ -8,15 +8,10 @@ local function collapse_key(stream) return prefix .. 'collapse:' .. stream end
 
 local function lost_key(stream) return prefix .. 'lost:' .. stream end
 
--- Nothing waits in a log any more: nothing of it stays.
-local function delete_log(stream)
-  redis.call('DEL', log_key(stream), collapse_key(stream))
-  redis.call('ZREM', EXPIRY_KEY, stream)
-end
-
 -- If nothing waits in a log, nothing of it stays. Returns whether that is so.
 local function delete_if_empty(stream)
   if redis.call('XLEN', log_key(stream)) > 0 then return false end
-  delete_log(stream)
+  redis.call('DEL', log_key(stream), collapse_key(stream))
+  redis.call('ZREM', EXPIRY_KEY, stream)
   return true
 end

@@ -30,7 +30,7 @@ local function replace(stream, collapse, offset)
 end
 
 -- Into the log and on the channel. `keep`: how many entries the log of a device (`max_backlog`), or one
--- that many follow (`max_shared`), may have; `keep.trace`: see channel.lua. Returns how many connectors heard it.
+-- that many follow (`max_shared`), may have; `keep.trace`: see channel.lua. Returns how many connectors got it.
 local function post(stream, channel, offset, ttl, id, field, body, keep, collapse)
   local removes = '0'
   if collapse then removes = replace(stream, collapse, offset) end

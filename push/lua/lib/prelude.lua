@@ -2,12 +2,17 @@
 -- server's clock key; the last three of ARGV, which are taken off here, are the caller's floor and deadline
 -- by that clock, and what every channel begins with.
 -- Offsets are microseconds since 1970: below 2^53, so a Lua number holds them exactly, but
--- tostring() would round them: `str` writes them.
+-- tostring() would round them: `str` writes them, each once in a call.
 local DAY_SECONDS = 86400
 
-local function str(number) return string.format('%d', number) end
+local texts = {}
+local function str(number)
+  local text = texts[number] or string.format('%d', number)
+  texts[number] = text
+  return text
+end
 
--- What every key of ours begins with.
+-- What the name of every key begins with.
 local prefix = string.sub(KEYS[1], 1, -6)
 
 -- The stored clock: the last offset given to any stream of this server.
@@ -25,7 +30,7 @@ local now = math.max(tonumber(time[1]) * 1000000 + tonumber(time[2]), stored_clo
 if now > deadline then return redis.error_reply('LATE ' .. str(now)) end
 
 -- The next offset. It is stored before it is used, so that it is never given twice. `more`: how many this call
--- will ask for behind it, each with its own `more`; they are stored with it.
+-- will ask for after it, each with its own `more`; they are stored with it.
 local reserved_to = 0
 local function next_offset(more)
   now = more and now < reserved_to and now + 1 or math.max(now, stored_clock() + 1)

@@ -1,7 +1,7 @@
 -- Recalling a message of a conversation.
 -- uses: conversation
 
--- What is left in the history is its seq and who sent it.
+-- Its seq and its sender are left in the history.
 local function recall_kept(owner, seq, from)
   redis.call('XDEL', history_key(owner), str(seq) .. '-0')
   redis.call('HSET', recalled_key(owner), str(seq), from)

@@ -11,8 +11,8 @@ local function followed_stream(field)
   if kind == DEVICE_ELSEWHERE then return string.sub(field, 3), true end
 end
 
--- The session that has the device, and the boot id of its connector: whoever changes the record waits
--- until that connector applies it. '' where there is none.
+-- The session that has the device, and the boot id of its connector: the caller that changes the record
+-- waits until that connector applies it. '' where there is none.
 local function holder_of(record)
   local kept = redis.call('HMGET', record, DEVICE_SESSION, DEVICE_BOOT)
   return kept[1] or '', kept[2] or ''

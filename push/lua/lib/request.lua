@@ -1,9 +1,9 @@
 -- What the scripts of chat begin with. ARGV[1]: the request as msgpack (see push/chat/actions.py).
--- They return {'ok', {errand, ...}, ...} or {'no', code, detail, field}; of a limit also when to come back (in
+-- They return {'ok', {errand, ...}, ...} or {'no', code, detail, field}; of a limit also when to try again (in
 -- seconds), the limit's name and how many a minute it allows, see rate.lua.
 local request = cmsgpack.unpack(ARGV[1])
 
--- What is to be done for users on other servers; see for_user.lua.
+-- Work for users on other servers; see for_user.lua.
 local errands_for_users = {}
 
 local function refuse(code, detail, field) return { 'no', code, detail, field or '' } end

@@ -1,4 +1,4 @@
--- A message is taken out of a stream for those who have not read it.
+-- A message is removed from a stream for those who have not read it.
 -- uses: fields, log, ledger, withdraw
 
 local function take_back(stream, id)

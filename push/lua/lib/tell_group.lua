@@ -1,4 +1,4 @@
--- Members of a group are told of an event in its log.
+-- Members of a group get an event in its log.
 -- uses: push, group_event, group_webhook
 
 local function tell_group(gid, event, users)

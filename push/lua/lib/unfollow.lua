@@ -2,8 +2,8 @@
 -- is here.
 -- uses: fields, followers, topic_names, advance_at_end
 
--- What waits will never be read by this device, `code` in the ledger ('' where it is not to be looked
--- through). Returns whether it followed.
+-- This device will never read its waiting messages, which end as `code` in the ledger ('' where it is not to be
+-- looked through). Returns whether it followed.
 local function unfollow(record, token, stream, code)
   local kept = redis.call('HMGET', record, DEVICE_CURSOR .. stream, DEVICE_POSITION .. stream)
   redis.call('SREM', followers_key(stream), token)

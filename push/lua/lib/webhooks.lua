@@ -1,6 +1,6 @@
 -- An event for webhooks is written down in the step that decides it: there is no event without the fact, and no
 -- fact without the event. Where no endpoint wants its type, that costs one look. What is written down is put
--- into the outboxes of endpoints by whoever delivers, see webhook_outbox.lua.
+-- into the outboxes of endpoints by the daemon that delivers, see webhook_outbox.lua.
 local WEBHOOK_WANTED = prefix .. 'webhook-wanted'
 local GONE_FIELD = 'gone '
 local WEBHOOK_INBOX = prefix .. 'webhook-inbox'

@@ -1,4 +1,4 @@
--- Withdrawing an entry: it is removed, and connectors that have it in memory hear so.
+-- Withdrawing an entry: it is removed, and connectors that have it in memory are notified.
 -- uses: fields, entry, log, channel, remove_entry
 
 local function withdraw_entry(stream, entry, code)

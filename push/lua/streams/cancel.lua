@@ -1,4 +1,4 @@
--- Take a message out of the logs in which it still is. Connectors hear it on the channels.
+-- Remove a message from the logs in which it still is. Connectors are notified on the channels.
 -- The message has one offset on this server; in a stream that came from another (resharding) it may
 -- have one of its own.
 -- KEYS: clock.

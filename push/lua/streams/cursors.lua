@@ -4,16 +4,19 @@
 -- KEYS: clock.
 -- ARGV: streams and cursors as msgpack (see push/streams/cursors.py); 'again' when the same was told to
 -- another master, '' the first time.
--- A stream is {name, {offset, id, offset, id, ...}}: messages that one of its cursors has to tell of.
--- A move is {holders, number of its stream, offset, position, first, last, exceptions, late, is last}, of all
--- `holders` {token, session, token, session, ...}: all up to `offset` is done, all up to `position` was handed
--- out. It covers the messages from number `first` to `last` of its stream. Exceptions, by offset as text, are
--- what was not acknowledged, as {code, written}; the code '' counts as nothing. `late` are messages that a
--- cursor passed for another reason and that were acknowledged after that, as {id, offset, code}: the code by
--- which the cursor's passing counts where there are counters, '' if it counts as nothing. `is last`: the session
--- no longer follows the stream; each message that it covers has its end, wherever the cursor is.
+-- A stream is {name, offset, id, offset, id, ...}: messages that one of its cursors has to tell of.
+-- A move is {number of its stream, offset, position, first, last, more, token, session, token, session, ...}, of
+-- all these holders: all up to `offset` is done, all up to `position` was handed out. It covers the messages
+-- from number `first` to `last` of its stream. `more` is {exceptions, late, is last}, or false where all was
+-- acknowledged and no more is to be said. Exceptions, by offset, are what was not acknowledged, as
+-- {code, written}; the code '' counts as nothing. `late` are messages that a cursor passed for another reason
+-- and that were acknowledged after that, as {id, offset, code}: the code by which the cursor's passing counts
+-- where there are counters, '' if it counts as nothing. `is last`: the session no longer follows the stream;
+-- each message that it covers has its end, wherever the cursor is.
 -- Returns the numbers (from 1) of the holders whose session is not the record's any more.
 -- uses: fields, devices, ledger, outcomes, counters, trim, ended
+local FIRST_HOLDER = 7
+local NO_MORE = { {}, {}, false }
 local streams, moves = unpack(cmsgpack.unpack(ARGV[1]))
 local is_again = ARGV[2] == 'again'
 local lost = {}
@@ -41,10 +44,10 @@ end
 -- What of the stream's messages lies between where the device was and where it is. `count`: of so many devices
 -- that were and are in the same places, where there are counters.
 local function count_passed(stream, token, was, cursor, first, last, exceptions, count)
-  local listed, messages = is_listed(stream[1]), stream[2]
-  for i = 2 * first - 1, 2 * last - 1, 2 do
-    local offset, id = tonumber(messages[i]), messages[i + 1]
-    local exception = exceptions[messages[i]]
+  local listed = is_listed(stream[1])
+  for i = 2 * first, 2 * last, 2 do
+    local offset, id = stream[i], stream[i + 1]
+    local exception = exceptions[offset]
     local code, wrote = ACKNOWLEDGED, true
     if exception then
       code, wrote = exception[1], exception[2]
@@ -85,8 +88,8 @@ end
 
 -- How far a session came: all that it covers is its own when it no longer follows the stream.
 local function reached(item)
-  local position = math.max(item[3], item[4])
-  return { offset = item[9] and position or item[3], position = position, own = item[3] }
+  local offset, position, is_last = item[2], math.max(item[2], item[3]), item[6][3]
+  return { offset = is_last and position or offset, position = position, own = offset }
 end
 
 -- The session is no longer the device's, or no longer follows the stream; but what it was handed it was,
@@ -94,7 +97,7 @@ end
 local function count_last_words(stream, token, item)
   if is_listed(stream[1]) then
     local was = { cursor = 0, position = 0, over = true }
-    count_passed(stream, token, was, reached(item), item[5], item[6], item[7])
+    count_passed(stream, token, was, reached(item), item[4], item[5], item[6][1])
   end
 end
 
@@ -104,16 +107,16 @@ local function count_after_end(stream, token, session, item)
   local key = ended_key(token)
   local kept = redis.call('HGET', key, stream[1])
   if not kept then return end
-  local messages, exceptions, cursor = stream[2], item[7], reached(item)
+  local exceptions, cursor = item[6][1], reached(item)
   local left = {}
   local pattern = '(%S+) (%d+) (%d+) (%d+) ([^,]+),'
   for holder, done_to, written_to, to, code in string.gmatch(kept, pattern) do
     if holder == session then
       local was = { offset = tonumber(done_to), position = tonumber(written_to) }
       local last = tonumber(to)
-      for i = 2 * item[5] - 1, 2 * item[6] - 1, 2 do
-        local offset, id = tonumber(messages[i]), messages[i + 1]
-        local exception = exceptions[messages[i]]
+      for i = 2 * item[4], 2 * item[5], 2 do
+        local offset, id = stream[i], stream[i + 1]
+        local exception = exceptions[offset]
         local wrote = not exception or exception[2]
         if offset <= last and wrote then
           if offset > was.position and offset <= cursor.position then written[id] = (written[id] or 0) + 1 end
@@ -144,11 +147,11 @@ end
 
 -- Where a device of this session was in a stream, and where it is after `item`.
 local function places_of(kept, item)
-  local before, own = tonumber(kept[2]), item[3]
+  local before, own = tonumber(kept[2]), item[2]
   local position, offset = math.max(tonumber(kept[3] or '0'), before), math.max(own, before)
   local was = { cursor = before, position = position, began = tonumber(kept[4] or '0') }
   return was,
-    { offset = offset, own = own, position = math.max(item[4], offset, position), text = str(offset) }
+    { offset = offset, own = own, position = math.max(item[3], offset, position), text = str(offset) }
 end
 
 -- The record says where the device is now.
@@ -165,15 +168,17 @@ end
 
 local holder_number = 0
 for _, item in ipairs(moves) do
-  local holders, stream = item[1], streams[item[2]]
-  local name, messages = stream[1], stream[2]
+  item[6] = item[6] or NO_MORE
+  local stream, first, last = streams[item[1]], item[4], item[5]
+  local exceptions, late, is_last = unpack(item[6])
+  local name = stream[1]
   local listed = is_listed(name)
   local cursor_field, position_field = DEVICE_CURSOR .. name, DEVICE_POSITION .. name
-  local first_offset = tonumber(messages[2 * item[5] - 1] or '0')
+  local first_offset = stream[2 * first] or 0
   -- `alike`: so many before were in the same places; they are counted together.
   local alike, was, cursor, before
-  for i = 1, #holders, 2 do
-    local token, session = holders[i], holders[i + 1]
+  for i = FIRST_HOLDER, #item, 2 do
+    local token, session = item[i], item[i + 1]
     local record = device_key(token)
     holder_number = holder_number + 1
     local kept = redis.call('HMGET', record, DEVICE_SESSION, cursor_field, position_field)
@@ -182,21 +187,21 @@ for _, item in ipairs(moves) do
     if alike and follows and kept[2] == before[2] and kept[3] == before[3] then
       alike = alike + 1 -- by far the commonest; neither late nor the last
     else
-      if item[9] or not follows or first_offset <= tonumber(kept[2]) then
+      if is_last or not follows or first_offset <= tonumber(kept[2]) then
         -- Else it covers nothing from before it began to follow.
         count_after_end(stream, token, session, item)
       end
-      if item[9] then count_last_words(stream, token, item) end
+      if is_last then count_last_words(stream, token, item) end
       if not is_holder then lost[#lost + 1] = holder_number end
-      if #item[8] > 0 then kept[4] = redis.call('HGET', record, DEVICE_START .. name) end
+      if #late > 0 then kept[4] = redis.call('HGET', record, DEVICE_START .. name) end
       if not follows then
         count_last_words(stream, token, item)
       else
-        if alike then count_passed(stream, nil, was, cursor, item[5], item[6], item[7], alike) end
+        if alike then count_passed(stream, nil, was, cursor, first, last, exceptions, alike) end
         before = kept
         was, cursor = places_of(kept, item)
         if listed then
-          count_passed(stream, token, was, cursor, item[5], item[6], item[7])
+          count_passed(stream, token, was, cursor, first, last, exceptions)
         else
           alike = 1
         end
@@ -204,11 +209,11 @@ for _, item in ipairs(moves) do
           trim_acknowledged(name, cursor.offset)
         end
       end
-      if #item[8] > 0 then count_late(name, token, item[8], is_holder, follows and was) end
+      if #late > 0 then count_late(name, token, late, is_holder, follows and was) end
     end
     if follows then store_cursor(record, name, kept, was, cursor) end
   end
-  if alike then count_passed(stream, nil, was, cursor, item[5], item[6], item[7], alike) end
+  if alike then count_passed(stream, nil, was, cursor, first, last, exceptions, alike) end
 end
 
 for id, count in pairs(written) do

@@ -1,4 +1,4 @@
--- Take out what has expired in a log, a part at a time.
+-- Remove expired entries of a log, a part at a time.
 -- KEYS: clock.
 -- ARGV: stream, after, the earliest expiry in ms found in the parts before (0 = none), entries in them,
 -- max_age_us.

@@ -2,7 +2,7 @@
 -- KEYS: clock.
 -- ARGV: how many entries the log of a device may have, and a log that many follow; then each message as
 -- msgpack (`PublishedItem` in push/streams/publisher.py).
--- Returns for each message {now, offset, id} and per stream how many heard it, -1 where the key that must be there
+-- Returns for each message {now, offset, id} and per stream how many got it, -1 where the key that must be there
 -- is not. With an idempotency key that came before: the same answer again, or {'mismatch'} for another request.
 -- {'late'} for a message whose caller has given up; {'failed', why} for one that harms no other.
 -- uses: channel, post, addressing
@@ -17,10 +17,11 @@ local function with_id(body, id, before)
   return first and string.sub(body, 1, first - 1) .. before .. string.sub(body, last + 1) or body
 end
 
--- `to_come`: how many messages of the call are behind it.
+-- `to_come`: how many messages of the call are after it.
 local function publish(item, to_come)
-  local waited_us, id, body, ttl, field, streams, stored, to, collapse, trace, idem, digest =
-    unpack(cmsgpack.unpack(item), 1, 12)
+  -- Its 12 values, which come behind one byte that says so: no table is made of them.
+  local _, waited_us, id, body, ttl, field, streams, stored, to, collapse, trace, idem, digest =
+    cmsgpack.unpack_limit(item, 12, 1)
   if now > deadline - waited_us then return { 'late' } end
   local moved = false
   if idem then
@@ -35,7 +36,7 @@ local function publish(item, to_come)
 
   keep.trace = trace
   local offset = stored and next_offset(to_come) or 0
-  local reply = { str(now), str(offset), id }
+  local reply = { now, offset, id }
   local addressed, known = {}, false
 
   for i = 1, #streams, 2 do

@@ -1,4 +1,4 @@
--- A connector is gone: its devices are told offline after the grace time, unless they come back. A part at a time.
+-- A connector is gone: its devices are told offline after the grace time, unless they reconnect. A part at a time.
 -- KEYS: clock.
 -- ARGV: boot id.
 -- Returns 1 if there is more.

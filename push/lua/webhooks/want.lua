@@ -17,7 +17,7 @@ redis.call('HSET', WEBHOOK_WANTED, 'version', ARGV[1], 'server', ARGV[2], 'max_w
   'grace_ms', ARGV[4], 'endpoints', ARGV[5], unpack(ARGV, 7))
 if ARGV[6] ~= '' then redis.call('HSET', WEBHOOK_WANTED, 'presence', ARGV[6]) end
 
--- What was kept of those that are deleted is still to go.
+-- Events kept for deleted endpoints are still to be removed.
 local gone = {}
 for endpoint in string.gmatch(before.endpoints or '', '%S+') do
   gone[GONE_FIELD .. endpoint] = true

@@ -144,7 +144,7 @@ def _sentinel_credentials(
     given = dict(parse_qsl(query, keep_blank_values=True))
     unknown = given.keys() - {"sentinel_username", "sentinel_password"}
     if unknown:
-        raise ValueError("after the ? only sentinel_username and sentinel_password can stand")
+        raise ValueError("after the ? only sentinel_username and sentinel_password are allowed")
     if not given:
         return default
     return given.get("sentinel_username") or None, given.get("sentinel_password") or None

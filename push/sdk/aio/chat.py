@@ -28,7 +28,7 @@ from push.sdk.core.requests import REQUEST_SECONDS
 T = TypeVar("T")
 
 
-class Asking(Protocol):
+class AsyncioAsking(Protocol):
     """What is needed of a client."""
 
     async def _ask(self, request: ChatRequest[T]) -> T: ...
@@ -39,7 +39,7 @@ class Asking(Protocol):
 class Chat:
     """A conversation with a user, by its name `user:<the other>`."""
 
-    def __init__(self, client: Asking, conversation: str) -> None:
+    def __init__(self, client: AsyncioAsking, conversation: str) -> None:
         self.conversation = conversation
         self._client = client
 
@@ -174,23 +174,23 @@ class Group(Chat):
         return await self._client._ask(requests.change_group(self.group, **changes))
 
 
-class ChatClient:
+class AsyncioChatMethods:
     """The part of a client that is about chat."""
 
-    def chat(self: Asking, user: str) -> Chat:
+    def chat(self: AsyncioAsking, user: str) -> Chat:
         """The conversation with a user."""
         return Chat(self, USER + user)
 
-    def group(self: Asking, group: str) -> Group:
+    def group(self: AsyncioAsking, group: str) -> Group:
         """A group, by its id."""
         return Group(self, GROUP + group)
 
-    def conversation(self: Asking, name: str) -> Chat:
+    def conversation(self: AsyncioAsking, name: str) -> Chat:
         """A conversation by its name, as messages have it: `user:<the other>`, `group:<group>`."""
         return Group(self, name) if name.startswith(GROUP) else Chat(self, name)
 
     async def create_group(
-        self: Asking,
+        self: AsyncioAsking,
         name: str,
         members: Iterable[str] = (),
         *,
@@ -204,14 +204,16 @@ class ChatClient:
         made = await self._ask(requests.create_group(name, members, type, extra))
         return Group(self, GROUP + made.group)
 
-    async def conversations(self: Asking, *, page: int = PAGE) -> AsyncIterator[Conversation]:
+    async def conversations(
+        self: AsyncioAsking, *, page: int = PAGE
+    ) -> AsyncIterator[Conversation]:
         """All conversations of this user, the latest first, `page` a request."""
         walk = requests.ConversationWalk(page)
         while walk.request is not None:
             for conversation in walk.take(await self._ask(walk.request)):
                 yield conversation
 
-    async def presence(self: Asking, users: Iterable[str]) -> dict[str, bool]:
+    async def presence(self: AsyncioAsking, users: Iterable[str]) -> dict[str, bool]:
         """Which of at most 100 users are online; a user whose presence may not be known is left
         out."""
         return (await self._ask(requests.presence(users))).online

@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from push.sdk.aio.chat import ChatClient
-from push.sdk.aio.driver import MachineDriver
+from push.sdk.aio.chat import AsyncioChatMethods
+from push.sdk.aio.driver import AsyncioDriver
 from push.sdk.aio.message import Message, message_of
 from push.sdk.core.actions import ClientState
 from push.sdk.core.chat import ChatRequest
@@ -37,7 +37,7 @@ SDK_NAME = "push-universe-aio/1"
 T = TypeVar("T")
 
 
-class PushClient(ChatClient):
+class PushClient(AsyncioChatMethods):
     """A device or a user's client.
 
     `servers`: URLs `tls://host:port` or `tcp://host:port`, tried in order. `servers_url`: the
@@ -62,8 +62,8 @@ class PushClient(ChatClient):
         self._core.identity.on_registered = self._registered
         self._wake = asyncio.Event()
         self._registering = asyncio.Lock()
-        self._driver: MachineDriver | None = None
-        self._lone_driver: MachineDriver | None = None
+        self._driver: AsyncioDriver | None = None
+        self._lone_driver: AsyncioDriver | None = None
         self._task: asyncio.Task[None] | None = None
         self._process: int | None = None  # the one that started this client
 
@@ -125,7 +125,7 @@ class PushClient(ChatClient):
         """
         if self._task is not None:
             raise AlreadyStarted("a PushClient runs once; make another")
-        self._driver = MachineDriver(self._core, self._settings, self._core.identity.order)
+        self._driver = AsyncioDriver(self._core, self._settings, self._core.identity.order)
         self._process = os.getpid()
         self._core.start(self._driver.now())
         self._task = asyncio.get_running_loop().create_task(self._driver.run())
@@ -167,7 +167,7 @@ class PushClient(ChatClient):
     async def _register_alone(self) -> Credentials:
         identity = self._core.identity
         registration = LoneRegistration(identity, self._core.policy)
-        driver = MachineDriver(registration, self._settings, identity.order)
+        driver = AsyncioDriver(registration, self._settings, identity.order)
         self._lone_driver = driver
         try:
             registration.start(driver.now())

@@ -31,16 +31,16 @@ from push.sdk.errors import ConnectionFailed, PushAPIError, PushAPIUnreachable
 from push.sdk.tls import client_context
 
 
-class Wire(asyncio.Protocol):
+class WireProtocol(asyncio.Protocol):
     """One connection's bytes. What comes before it is attached waits."""
 
     def __init__(self) -> None:
         self.transport: asyncio.Transport | None = None
         self.closed = asyncio.get_running_loop().create_future()
-        self._driver: MachineDriver | None = None
+        self._driver: AsyncioDriver | None = None
         self._early = b""
 
-    def attach(self, driver: MachineDriver) -> None:
+    def attach(self, driver: AsyncioDriver) -> None:
         self._driver = driver
         early, self._early = self._early, b""
         if early:
@@ -88,7 +88,7 @@ class Wire(asyncio.Protocol):
             transport.abort()
 
 
-class MachineDriver:
+class AsyncioDriver:
     """Must be made in a running loop. `run()` returns when the machine is over."""
 
     def __init__(self, machine: Machine, settings: ClientSettings, order: AddressOrder) -> None:
@@ -97,7 +97,7 @@ class MachineDriver:
         self._order = order
         self._loop = asyncio.get_running_loop()
         self._over = asyncio.Event()
-        self._wire: Wire | None = None
+        self._wire: WireProtocol | None = None
         self._context: SSLContext | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._poked: asyncio.Handle | None = None
@@ -129,12 +129,12 @@ class MachineDriver:
 
     # --- What comes from the connection -------------------------------------------------------
 
-    def received(self, wire: Wire, data: bytes) -> None:
+    def received(self, wire: WireProtocol, data: bytes) -> None:
         if wire is self._wire:
             self._machine.receive_data(data, self.now())
             self._work()
 
-    def lost(self, wire: Wire, reason: str) -> None:
+    def lost(self, wire: WireProtocol, reason: str) -> None:
         if wire is self._wire:
             self._machine.connection_lost(reason, self.now())
             self._work()
@@ -227,7 +227,7 @@ class MachineDriver:
                 settings.connect_seconds,
                 self._order.sorted,
             )
-            wire, address = await dial(action.server, Wire, options)
+            wire, address = await dial(action.server, WireProtocol, options)
         except ConnectionFailed as error:
             self._machine.dial_failed(error, self.now())
         except Exception as error:  # a `ca_file` that is not there
@@ -235,7 +235,7 @@ class MachineDriver:
         else:
             self._attach(wire, address)
 
-    def _attach(self, wire: Wire, address: Address) -> None:
+    def _attach(self, wire: WireProtocol, address: Address) -> None:
         self._wire = wire
         self._machine.dialed(address, self.now())
         self._work()

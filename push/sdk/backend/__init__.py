@@ -6,7 +6,7 @@ from push.sdk.backend.calls.base import push_item
 from push.sdk.backend.client import AsyncPushAPI, PushAPI
 from push.sdk.errors import PushAPIError, PushAPIUnreachable
 from push.wire.api.bans import Ban, BanPage
-from push.wire.api.connections import Connection, ConnectionPage, Kicked
+from push.wire.api.connections import Connection, ConnectionPage, KickResult
 from push.wire.api.devices import Registration, Servers
 from push.wire.api.messages import DeliveryPage, DeviceDelivery, MessageLedger
 from push.wire.api.operate.audit import AuditEntry, AuditPage
@@ -47,7 +47,7 @@ __all__ = [
     "Key",
     "KeyOwner",
     "KeyPage",
-    "Kicked",
+    "KickResult",
     "MessageLedger",
     "NewKey",
     "PushAPI",

@@ -28,7 +28,7 @@ from push.sdk.core.requests import REQUEST_SECONDS
 T = TypeVar("T")
 
 
-class Asking(Protocol):
+class BlockingAsking(Protocol):
     """What is needed of a client."""
 
     def _ask(self, request: ChatRequest[T]) -> T: ...
@@ -39,7 +39,7 @@ class Asking(Protocol):
 class Chat:
     """A conversation with a user, by its name `user:<the other>`."""
 
-    def __init__(self, client: Asking, conversation: str) -> None:
+    def __init__(self, client: BlockingAsking, conversation: str) -> None:
         self.conversation = conversation
         self._client = client
 
@@ -172,23 +172,23 @@ class Group(Chat):
         return self._client._ask(requests.change_group(self.group, **changes))
 
 
-class ChatClient:
+class BlockingChatMethods:
     """The part of a client that is about chat."""
 
-    def chat(self: Asking, user: str) -> Chat:
+    def chat(self: BlockingAsking, user: str) -> Chat:
         """The conversation with a user."""
         return Chat(self, USER + user)
 
-    def group(self: Asking, group: str) -> Group:
+    def group(self: BlockingAsking, group: str) -> Group:
         """A group, by its id."""
         return Group(self, GROUP + group)
 
-    def conversation(self: Asking, name: str) -> Chat:
+    def conversation(self: BlockingAsking, name: str) -> Chat:
         """A conversation by its name, as messages have it: `user:<the other>`, `group:<group>`."""
         return Group(self, name) if name.startswith(GROUP) else Chat(self, name)
 
     def create_group(
-        self: Asking,
+        self: BlockingAsking,
         name: str,
         members: Iterable[str] = (),
         *,
@@ -202,13 +202,13 @@ class ChatClient:
         made = self._ask(requests.create_group(name, members, type, extra))
         return Group(self, GROUP + made.group)
 
-    def conversations(self: Asking, *, page: int = PAGE) -> Iterator[Conversation]:
+    def conversations(self: BlockingAsking, *, page: int = PAGE) -> Iterator[Conversation]:
         """All conversations of this user, the latest first, `page` a request."""
         walk = requests.ConversationWalk(page)
         while walk.request is not None:
             yield from walk.take(self._ask(walk.request))
 
-    def presence(self: Asking, users: Iterable[str]) -> dict[str, bool]:
+    def presence(self: BlockingAsking, users: Iterable[str]) -> dict[str, bool]:
         """Which of at most 100 users are online; a user whose presence may not be known is left
         out."""
         return self._ask(requests.presence(users)).online

@@ -33,8 +33,8 @@ from push.sdk.errors import (
     OtherProcess,
 )
 from push.sdk.logs import log
-from push.sdk.nio.chat import ChatClient
-from push.sdk.nio.driver import MachineDriver
+from push.sdk.nio.chat import BlockingChatMethods
+from push.sdk.nio.driver import BlockingDriver
 from push.sdk.nio.message import Message, message_of
 from push.session.client.events import Connected, MessageReceived
 
@@ -45,7 +45,7 @@ THREAD_END_SECONDS = 0.5  # what the thread may take for its end once the connec
 T = TypeVar("T")
 
 
-class PushClient(ChatClient):
+class PushClient(BlockingChatMethods):
     """A device or a user's client. Any thread may call any method.
 
     The options are those of `push.sdk.aio.PushClient`. `jwt` and `on_credentials` are plain
@@ -68,8 +68,8 @@ class PushClient(ChatClient):
         self._core = ClientCore(self._settings, SDK_NAME, self._lock.notify_all)
         self._core.identity.on_registered = self._registered
         self._registering = threading.Lock()
-        self._driver: MachineDriver | None = None
-        self._lone_driver: MachineDriver | None = None
+        self._driver: BlockingDriver | None = None
+        self._lone_driver: BlockingDriver | None = None
         self._thread: threading.Thread | None = None
         self._process: int | None = None  # the one that started this client
 
@@ -298,10 +298,10 @@ class PushClient(ChatClient):
 
     # --- The core -------------------------------------------------------------------------------
 
-    def _new_driver(self, machine: Machine) -> MachineDriver:
-        return MachineDriver(machine, self._settings, self._core.identity.order, self._lock)
+    def _new_driver(self, machine: Machine) -> BlockingDriver:
+        return BlockingDriver(machine, self._settings, self._core.identity.order, self._lock)
 
-    def _run(self, driver: MachineDriver) -> None:
+    def _run(self, driver: BlockingDriver) -> None:
         try:
             driver.run()
         except Exception as error:  # nobody may wait for a thread that is gone
@@ -313,7 +313,7 @@ class PushClient(ChatClient):
         """In the core, now; the thread sends what came of it."""
         self._check_process()
         with self._lock:
-            done = act(MachineDriver.now())
+            done = act(BlockingDriver.now())
             if self._driver is not None:
                 self._driver.poke()
             return done
@@ -347,9 +347,9 @@ class PushClient(ChatClient):
         """
         if threading.current_thread() is not threading.main_thread():
             return self._lock.wait_for(is_so, longest)
-        end = math.inf if longest is None else MachineDriver.now() + longest
+        end = math.inf if longest is None else BlockingDriver.now() + longest
         while not is_so():
-            left = end - MachineDriver.now()
+            left = end - BlockingDriver.now()
             if left <= 0:
                 return False
             self._lock.wait(min(left, LOOK_FOR_CTRL_C_SECONDS))
@@ -379,7 +379,9 @@ class PushClient(ChatClient):
     def _check_thread(self) -> None:
         for driver in (self._driver, self._lone_driver):
             if driver is not None and driver.is_own_thread:
-                raise CalledInCallback("`on_state` may not wait for the client: it would for ever")
+                raise CalledInCallback(
+                    "`on_state` may not wait for the client: it would wait forever"
+                )
 
 
 def _longest_wait(timeout: float | None) -> float | None:

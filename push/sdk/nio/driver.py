@@ -33,7 +33,7 @@ from push.sdk.credentials import Credentials
 from push.sdk.dialing import Address, AddressOrder
 from push.sdk.errors import ConfigurationError, ConnectionFailed, PushAPIError, PushAPIUnreachable
 from push.sdk.nio.dial import Dialer
-from push.sdk.nio.wire import Wire
+from push.sdk.nio.wire import WireSocket
 from push.sdk.tls import client_context
 
 T = TypeVar("T")
@@ -41,7 +41,7 @@ T = TypeVar("T")
 LONGEST_SELECT_SECONDS = 86_400.0  # a selector counts no further than some weeks
 
 
-class MachineDriver:
+class BlockingDriver:
     """`lock` guards the machine. `turns` counts how often the thread woke up."""
 
     def __init__(
@@ -66,7 +66,7 @@ class MachineDriver:
         self._reports: deque[Callable[[], None]] = deque()
         self._context: SSLContext | None = None
         self._dialer: Dialer | None = None
-        self._wire: Wire | None = None
+        self._wire: WireSocket | None = None
 
     @property
     def is_own_thread(self) -> bool:
@@ -214,7 +214,7 @@ class MachineDriver:
             self._machine.dial_failed(outcome, self.now())
             return
         connected, address = outcome
-        self._wire = Wire(connected, self._selector, self)
+        self._wire = WireSocket(connected, self._selector, self)
         self._machine.dialed(address, self.now())
         self._flush()
         self._wire.ready(selectors.EVENT_READ)  # TLS may hold some of it already

@@ -24,7 +24,7 @@ class WireOwner(Protocol):
     def wire_closed(self) -> None: ...
 
 
-class Wire:
+class WireSocket:
     """A connected socket; for TLS an `SSLSocket` after its handshake."""
 
     def __init__(

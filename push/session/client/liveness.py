@@ -17,7 +17,7 @@ MAX_GRACE_SECONDS = 60.0
 REQUEST_SILENCE_SECONDS = 10.0
 # The application has a reason to doubt, and somebody looks at the screen: the answer must be quick.
 CHECK_SECONDS = 3.0
-# A request that is older than this raises no doubt any more: whoever sent it has given it up.
+# A request that is older than this raises no doubt any more: its sender has given it up.
 REQUEST_MEMORY_SECONDS = 60.0
 
 

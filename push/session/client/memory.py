@@ -13,7 +13,7 @@ REMEMBERED_MESSAGES = 10_000
 MAX_OPEN_OFFSETS = 10_000
 
 
-class Arrival(Enum):
+class MessageArrival(Enum):
     """What a copy of a message is to this client."""
 
     NEW = auto()
@@ -57,22 +57,22 @@ class Deliveries:
         for held in self._held.values():
             held.message_ids.clear()
 
-    def arrived(self, message_id: str, number: int) -> Arrival:
+    def arrived(self, message_id: str, number: int) -> MessageArrival:
         """Note a copy with the connection's `number` and say what to do with it."""
         if message_id in self._done:
             self._done.move_to_end(message_id)
-            return Arrival.DONE
+            return MessageArrival.DONE
         held = self._held.get(message_id)
         if held is None:
             self._held[message_id] = _Held(number)
             if len(self._held) > self._capacity:
                 self._held.popitem(last=False)
-            return Arrival.NEW
+            return MessageArrival.NEW
         held.message_ids.append(number)
         if held.released:
             held.released = False
-            return Arrival.NEW
-        return Arrival.HELD
+            return MessageArrival.NEW
+        return MessageArrival.HELD
 
     def finished(self, message_id: str) -> list[int]:
         """The application is done with it: the numbers to acknowledge, one for each copy."""

@@ -11,7 +11,7 @@ from push.session.client.events import (
     StreamFollowed,
     Unfollowed,
 )
-from push.session.client.memory import Arrival, ClientCursors, Deliveries
+from push.session.client.memory import ClientCursors, Deliveries, MessageArrival
 from push.wire.frames import Frame
 
 KNOWN_KINDS = frozenset({"chat", "recall", "receipt", "group", "typing", "truncated"})
@@ -56,12 +56,12 @@ class MessageReceiver:
             events.append(message)
             return []
         arrival = self._deliveries.arrived(message.id, message.number)
-        if arrival is Arrival.NEW:
+        if arrival is MessageArrival.NEW:
             self._cursors.delivered(message.stream, message.offset)
             events.append(message)
             return []
-        events.append(Duplicate(message.id, arrival is Arrival.DONE))
-        if arrival is not Arrival.DONE:
+        events.append(Duplicate(message.id, arrival is MessageArrival.DONE))
+        if arrival is not MessageArrival.DONE:
             return []
         self._cursors.acknowledged(message.stream, message.offset)
         return [message.number]

@@ -1,8 +1,8 @@
 """The client role of the device protocol: bytes and time in, bytes, events and a deadline out.
 
 Strategy: the shell (asyncio, threads) moves bytes and arms one timer. It calls `receive_data` with
-what came, `tick` when `next_deadline()` has passed, `lost` when the connection ended, a request
-when the application wants one, and after each of these sends `data_to_send()`. `now` is any
+the bytes that came, `tick` when `next_deadline()` has passed, `lost` when the connection ended, a
+request when the application wants one, and after each of these sends `data_to_send()`. `now` is any
 monotonic time in seconds, always the same clock. A signal without a cell in the table is ignored,
 because servers may be newer than this.
 

@@ -45,7 +45,7 @@ export function ScreenOf({ theme }) {
   if (error) return html`<${Screen} title=${t("error.title")}><${Trouble} error=${error} retry=${reset} /><//>`;
   if (!found) return html`<${Screen} title=${t("nowhere.title")}><${Empty} title=${t("nowhere.text")}><${LinkButton} href="#/">${t("nav.overview")}<//><//><//>`;
   if (!may(scope)) return html`<${Forbidden} scope=${scope} />`;
-  const key = name === "send" ? text : path.join("/"); // a form begins anew at another address
+  const key = name === "send" || name === "find" ? text : path.join("/"); // these begin anew at each address
   return html`<${found} key=${key} id=${id} query=${query} theme=${theme} />`;
 }
 

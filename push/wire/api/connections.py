@@ -61,7 +61,7 @@ class ConnectionsQuery(PageQuery, forbid_unknown_fields=True, frozen=True, kw_on
         check_names("topic", self.topic)
 
 
-class Kicked(Struct, frozen=True):
+class KickResult(Struct, frozen=True):
     """How many sessions were ended, and the nodes that did not answer."""
 
     kicked: int

@@ -2,7 +2,7 @@
 
 Only the server speaks. Which event a message becomes is the same for all sessions; its `id:` is
 each session's own. So what this codec makes is cut into events by the connection: before each
-stands how long it is, and the message id under which it is acknowledged once it is written.
+is how long it is, and the message id under which it is acknowledged once it is written.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from push.wire.signals import ConnectStatus, DisconnectCode, Signal, SubSignal
 COMMENT = b":\n\n"
 AGAIN_AT_ONCE = b"retry: 0\n\n"
 
-# When a client that knows nothing but `retry` comes back, in milliseconds: a random time, so that
+# When a client that knows nothing but `retry` reconnects, in milliseconds: a random time, so that
 # all clients of a server that stopped do not come at once.
 RETRY_MS = (1_000, 5_000)
 NEVER_MS = 86_400_000  # a day: there is no word for "never"
@@ -57,7 +57,7 @@ def pieces(data: bytes) -> Iterator[tuple[bytes, int]]:
 
 
 def retry_ms(goodbye: DisconnectBody) -> int:
-    """When to come back after the end of a response: see protocol.md, "DISCONNECT: the end"."""
+    """When to reconnect after the end of a response: see protocol.md, "DISCONNECT: the end"."""
     after_ms = goodbye.after * 1000 if isinstance(goodbye.after, int) else None
     if after_ms is None and goodbye.code in _NOT_BY_ITSELF:
         return NEVER_MS

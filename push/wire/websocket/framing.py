@@ -124,7 +124,7 @@ def unmasked(payload: bytes, mask: bytes) -> bytes:
     return bits.to_bytes(size, "little")
 
 
-class Message(NamedTuple):
+class WebSocketMessage(NamedTuple):
     """A whole message; `is_text`: valid UTF-8."""
 
     payload: bytes
@@ -157,7 +157,7 @@ class TooLarge(NamedTuple):
     size_bytes: int
 
 
-Received = Message | Pinged | CloseReceived | Violation | TooLarge
+Received = WebSocketMessage | Pinged | CloseReceived | Violation | TooLarge
 
 
 class MessageReader:
@@ -199,10 +199,10 @@ class MessageReader:
             if not self._head:
                 self.left_bytes -= len(part)
             for received in self._read(part):
-                if isinstance(received, Message) and len(received.payload) > max_bytes:
+                if isinstance(received, WebSocketMessage) and len(received.payload) > max_bytes:
                     received = TooLarge(len(received.payload))
                 yield received
-                if not isinstance(received, Message | Pinged):
+                if not isinstance(received, WebSocketMessage | Pinged):
                     return
             if self._size_bytes > max_bytes:
                 yield TooLarge(self._size_bytes)
@@ -240,7 +240,7 @@ class MessageReader:
                 if event.message_finished:
                     payload, self._payload = bytes(self._payload), bytearray()
                     self._size_bytes = 0
-                    yield Message(payload, is_text)
+                    yield WebSocketMessage(payload, is_text)
             elif isinstance(event, Ping):
                 yield Pinged(bytes(event.payload))
             elif isinstance(event, CloseConnection):

@@ -348,6 +348,7 @@ async def test_a_store_that_freezes_is_away_until_it_answers_again(
 async def test_a_store_that_lost_everything_is_filled_again_and_nobody_seemed_gone(
     cluster: Any, entry: MakeEntry, wait_until: WaitUntil
 ) -> None:
+    cluster.let_nothing_lapse()
     registries = [cluster.registry() for _ in range(4)]
     for number, registry in enumerate(registries):
         await registry.register(entry(f"n{number}"))

@@ -7,14 +7,12 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
-import pytest
 import pytest_twisted
 from kazoo.security import make_digest_acl
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Protocol
 from twisted.protocols.portforward import ProxyFactory
 
-from push.cluster.registry import zookeeper
 from push.cluster.registry.entry import CONNECTOR, RegistryEntry, encode_entry
 from push.cluster.registry.interface import Registry
 from tests.waiting import WaitUntil
@@ -119,15 +117,11 @@ async def test_a_short_cut_keeps_the_session_and_misses_nothing(
 
 @pytest_twisted.ensureDeferred
 async def test_a_server_that_accepts_and_never_answers_is_tried_again_before_a_long_session_ends(
-    zookeeper_cluster: Any,
-    wire: Wire,
-    entry: MakeEntry,
-    wait_until: WaitUntil,
-    monkeypatch: pytest.MonkeyPatch,
+    zookeeper_cluster: Any, wire: Wire, entry: MakeEntry, wait_until: WaitUntil
 ) -> None:
-    monkeypatch.setattr(zookeeper, "REPLACE_AFTER_SECONDS", 1.0)
     cluster = zookeeper_cluster
     cluster.let_nothing_lapse()
+    cluster.timing = cluster.timing._replace(reconnect=1.0)
     one = cluster.registry(hosts=wire.hosts + cluster.chroot)
     other = cluster.registry()
     await one.register(entry("n1"))

@@ -1,4 +1,5 @@
-"""Large requests are carried out a few at a time: what others ask of Redis waits behind them."""
+"""Requests are carried out a few at a time, and large ones fewer: what others ask of Redis waits
+behind them."""
 
 from __future__ import annotations
 
@@ -14,6 +15,8 @@ from push.connector.limits.large_requests import (
     LARGE_REQUEST_BYTES,
     LARGE_REQUESTS_AT_A_TIME,
 )
+from push.connector.limits.read_queue import REQUESTS_AT_A_TIME
+from push.connector.requests.chat import MANY_USERS_BYTES
 from push.connector.requests.dispatch import Caller, Handler
 from push.wire.signals import RequestName, Signal
 from tests.waiting import WaitUntil
@@ -45,11 +48,11 @@ class Running:
 @pytest.fixture
 def sent_by_all(
     node: Any, device: Callable[..., Awaitable[Any]], wait_until: WaitUntil
-) -> Callable[[int], Awaitable[Running]]:
-    """All sessions send messages of that size at once, and have their answers."""
+) -> Callable[..., Awaitable[Running]]:
+    """So many sessions send messages of that size at once, and have their answers."""
 
-    async def send(size: int) -> Running:
-        clients = [await device(acks=True) for _ in range(SESSIONS)]
+    async def send(size: int, sessions: int = SESSIONS) -> Running:
+        clients = [await device(acks=True) for _ in range(sessions)]
         for number, client in enumerate(clients):
             await node.devices.bind(f"u{number}", client._credentials["token"])
         running = Running(node, RequestName.MS)
@@ -76,3 +79,27 @@ async def test_large_requests_are_carried_out_a_few_at_a_time(sent_by_all: Any) 
 async def test_small_ones_of_several_sessions_do_not_wait_for_each_other(sent_by_all: Any) -> None:
     running = await sent_by_all(100)
     assert running.most > LARGE_REQUESTS_AT_A_TIME
+
+
+@pytest_twisted.ensureDeferred
+async def test_of_many_sessions_some_are_carried_out_at_a_time(sent_by_all: Any) -> None:
+    running = await sent_by_all(100, REQUESTS_AT_A_TIME + 4)
+    assert running.most == REQUESTS_AT_A_TIME
+
+
+@pytest_twisted.ensureDeferred
+async def test_groups_of_many_users_are_made_a_few_at_a_time(
+    node: Any, device: Callable[..., Awaitable[Any]]
+) -> None:
+    clients = [await device(acks=True) for _ in range(SESSIONS)]
+    for number, client in enumerate(clients):
+        await node.devices.bind(f"u{number}", client._credentials["token"])
+    running = Running(node, RequestName.GC)
+    members = [f"member{number:04}" for number in range(MANY_USERS_BYTES // 10)]
+    raw = json.dumps({"name": "g", "members": members}).encode()
+    for client in clients:
+        client.write_frame(Signal.PUBLISH, RequestName.GC, 100, raw)
+    for client in clients:
+        answer = await client.answer(Signal.PUB_ACK, 100)
+        assert json.loads(answer.body)["members"] == len(members) + 1
+    assert running.most == LARGE_REQUESTS_AT_A_TIME

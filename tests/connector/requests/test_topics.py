@@ -482,14 +482,14 @@ async def test_sessions_are_found_by_topic(two: list[Any], join: Make, dial: Mak
     await subscribe(client, "news")
     await subscribe(guest, "news")
 
-    page = await two[0].clients.find(Filter(topic="news"))
+    page = await two[0].session_queries.find(Filter(topic="news"))
 
     assert {(row.token, row.user) for row in page.connections} == {
         (token_of(client), None),
         (None, "alice"),
     }
     assert session in {row.session for row in page.connections}
-    assert (await two[0].clients.find(Filter(topic="other"))).connections == []
+    assert (await two[0].session_queries.find(Filter(topic="other"))).connections == []
 
 
 @pytest_twisted.ensureDeferred

@@ -18,7 +18,7 @@ from twisted.internet.task import Clock
 from push.connector.limits.counts import LimitCounts
 from push.connector.limits.read_queue import ReadConnection, ReadQueue
 from push.connector.limits.session_rates import Rates
-from push.connector.sessions.device_session import Connection
+from push.connector.sessions.device_session import SessionConnection
 from push.connector.transport.connection import DeviceConnection
 from push.connector.transport.websocket import WebSocketConnection
 from push.session.events import Event
@@ -77,7 +77,7 @@ class EchoReads(ReadQueue):
 
 
 class NoSession:
-    def handle(self, connection: Connection, events: list[Event]) -> None:
+    def handle(self, connection: SessionConnection, events: list[Event]) -> None:
         raise AssertionError("an echo has no session")
 
 

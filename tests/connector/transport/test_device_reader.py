@@ -12,6 +12,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.endpoints import TCP4ClientEndpoint, connectProtocol
 from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
 from push.connector.transport import device_reader
@@ -116,11 +117,55 @@ async def test_what_comes_is_read_of_all_a_part_in_each_turn(
     pairs: Pairs, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(device_reader, "READS_PER_TURN", 3)
+    monkeypatch.setattr(device_reader, "READS_AT_ONCE", 1)
     opened = await pairs.open(10)
     for number, (_, there) in enumerate(opened):
         there.transport.write(b"%d" % number)
     await wait_until(lambda: all(here.pieces for here, _ in opened))
     assert [here.received for here, _ in opened] == [b"%d" % number for number in range(10)]
+
+
+class SlowTransport:
+    """Each read of it takes `seconds`, by the reactor's clock; `done` has those that were read."""
+
+    def __init__(self, clock: Clock, seconds: float, done: list[SlowTransport]) -> None:
+        self._clock = clock
+        self._seconds = seconds
+        self._done = done
+        self._here, self._there = socket.socketpair()
+        self._there.send(b"x")
+
+    def fileno(self) -> int:
+        return self._here.fileno()
+
+    def read(self) -> None:
+        self._here.recv(10)
+        self._clock.advance(self._seconds)
+        self._done.append(self)
+
+    def close(self) -> None:
+        self._here.close()
+        self._there.close()
+
+
+@pytest.mark.parametrize("reads_in_a_turn", [1, 3])
+def test_reads_that_take_long_end_the_turn(reads_in_a_turn: int) -> None:
+    clock: Any = Clock()  # as much of a reactor as is needed
+    clock.addReader = clock.removeReader = lambda _reader: None
+    reader = device_reader.DeviceReader(clock)
+    done: list[SlowTransport] = []
+    seconds = device_reader.SECONDS_PER_TURN / reads_in_a_turn / device_reader.READS_AT_ONCE
+    number = 3 * reads_in_a_turn * device_reader.READS_AT_ONCE
+    transports = [SlowTransport(clock, seconds * 1.01, done) for _ in range(number)]
+    for transport in transports:
+        reader.add(transport)  # type: ignore[arg-type]  # it never ends
+    for turn in range(1, 4):
+        reader.doRead()
+        assert len(done) == turn * reads_in_a_turn * device_reader.READS_AT_ONCE
+    assert set(done) == set(transports)
+    for transport in transports:
+        reader.remove(transport)  # type: ignore[arg-type]  # as above
+        transport.close()
 
 
 @pytest_twisted.ensureDeferred

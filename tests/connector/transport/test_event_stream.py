@@ -15,7 +15,8 @@ import pytest_twisted
 from push.access.ban_table import ActiveBan
 from push.connector.limits.connector_limits import ConnectorLimitSettings
 from push.connector.transport.event_stream import MAX_UNREAD_BYTES, StreamConnection
-from push.pushing.service import Push, PushContent
+from push.pushing.content import PushContent
+from push.pushing.service import Push
 from push.pushing.targets import Target
 from push.wire.codecs.events import NEVER_MS
 from push.wire.signals import ConnectStatus, DisconnectCode

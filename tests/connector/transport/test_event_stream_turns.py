@@ -92,8 +92,8 @@ async def test_nothing_of_a_lost_stream_waits_for_the_garbage_collector(
     await wait_until(lambda: client.status)
     channels = [
         channel
-        for source in gateway.sources._sources
-        for name, channel in source.hub.channels.items()
+        for server in gateway.streams._servers
+        for name, channel in server.hub.channels.items()
         if name.startswith("dev:")
     ]
     assert [channel.receiver is None for channel in channels] == [False]

@@ -334,7 +334,7 @@ class Line:
             made,
             Networks(PROXIES),
             self.counters,
-            Admission(AdmissionLimits(), LimitCounts()),
+            Admission(AdmissionLimits(), LimitCounts(), set()),
         )
         kind = IPv6Address if ":" in host else IPv4Address
         peer = kind("TCP", host, 1)

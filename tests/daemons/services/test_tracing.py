@@ -15,7 +15,8 @@ from twisted.internet.task import Clock
 from push.daemons.config.errors import StartError
 from push.daemons.config.otel_section import ENDPOINT_VARIABLES, OtelSection
 from push.daemons.services.tracing import OtelTracer, TroubleLog, make_tracer
-from push.pushing.service import Push, PushContent, PushService
+from push.pushing.content import PushContent
+from push.pushing.service import Push, PushService
 from push.pushing.targets import Target
 from push.redis.keyspace import LEDGER_TRACE, message_name
 from push.redis.shards import Shards

@@ -1,15 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { PHONE, WIDE, axeSource, board, push, say, screenshot, shows, text, welcome } from "./pages.mjs";
-
-/** What axe finds that is serious or critical. */
-async function serious(page) {
-  if (!(await page.evaluate(() => "axe" in window))) await page.evaluate(axeSource());
-  const found = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"], preload: false }));
-  return found.violations
-    .filter((each) => ["serious", "critical"].includes(each.impact))
-    .map((each) => `${each.id}: ${each.nodes.map((node) => `${node.html} ${node.failureSummary}`).join("\n")}`);
-}
+import { PHONE, WIDE, board, push, say, screenshot, serious, shows, text, welcome } from "./pages.mjs";
 
 const overflow = (page) => page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
 

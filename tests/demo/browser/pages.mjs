@@ -1,55 +1,34 @@
 /** Pages of the demo in headless Chromium. Whatever a policy forbids, or a script throws, fails the test. */
 
 import assert from "node:assert/strict";
-import { mkdirSync } from "node:fs";
-import { createRequire } from "node:module";
-import { after } from "node:test";
+import { DEADLINE_MS, screenshot as keepPicture } from "../../web/chromium.mjs";
+import { newTab } from "../../web/tabs.mjs";
 
-export const { DEMO_URL, DEMO_KEY, DEMO_TOOLS, DEMO_CHROMIUM, DEMO_SCREENSHOTS } = process.env;
-export const WIDE = { width: 1280, height: 900 };
-export const PHONE = { width: 390, height: 844 };
-const DEADLINE_MS = 120_000;
+export { serious } from "../../web/chromium.mjs";
+export { PHONE, WIDE } from "../../web/tabs.mjs";
+export const { DEMO_URL, DEMO_KEY } = process.env;
 
-const require = createRequire(`${DEMO_TOOLS}/package.json`);
-const { chromium } = require("playwright-core");
-export const axeSource = () => require("axe-core").source;
+const LITTLE = `${DEMO_URL}/main.js`; // a page of the same site where nothing happens
+/** Tabs that the tests before have left, by their options. Profiles keep the language and the theme, and no user. */
+const tabs = new Map();
 
-const browser = await chromium.launch({ executablePath: DEMO_CHROMIUM, args: ["--no-sandbox", "--process-per-site"] });
-after(() => browser.close());
-mkdirSync(DEMO_SCREENSHOTS, { recursive: true });
-
-/** Browser profiles by their options, which cost more than their pages. They keep the language and the theme, and no user. */
-const profiles = new Map();
-
-/** A profile with a page that stays: whatever is opened in it later needs no new process of the browser. */
-async function newProfile(options) {
-  const context = await browser.newContext({ viewport: WIDE, locale: "en-US", ...options });
-  await (await context.newPage()).goto(`${DEMO_URL}/main.js`);
-  return context;
+async function windowTab(options) {
+  const page = await newTab(LITTLE, options);
+  page.on("console", (message) => {
+    if (/Content Security Policy|Refused to/.test(message.text())) page.problems.push(message.text());
+  });
+  return page;
 }
 
 /** A window of its own at the welcome. `options`: of a context of Playwright. */
 export async function welcome(t, options = {}) {
   const name = JSON.stringify(options);
-  if (!profiles.has(name)) profiles.set(name, newProfile(options));
-  const context = await profiles.get(name);
-  context.setDefaultTimeout(DEADLINE_MS);
-  const page = await context.newPage();
-  page.problems = [];
-  page.on("pageerror", (error) => page.problems.push(error.stack));
-  page.on("console", (message) => {
-    if (/Content Security Policy|Refused to/.test(message.text())) page.problems.push(message.text());
-  });
-  await page.addInitScript(() => {
-    window.violations = [];
-    addEventListener("securitypolicyviolation", (event) => {
-      window.violations.push(`${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}`);
-    });
-  });
+  const page = tabs.get(name)?.pop() ?? (await windowTab(options));
   t.after(async () => {
-    const violations = page.isClosed() ? [] : await page.evaluate(() => window.violations);
-    await page.close();
-    assert.deepEqual([...page.problems, ...violations], []);
+    assert.deepEqual([...page.problems, ...(await page.evaluate(() => window.violations))], []);
+    await page.goto(LITTLE);
+    await page.evaluate(() => sessionStorage.clear());
+    tabs.set(name, [...(tabs.get(name) ?? []), page]); // one that has failed does not come back
   });
   await page.goto(DEMO_URL);
   await page.locator("#welcome").waitFor();
@@ -86,8 +65,7 @@ export async function say(page, words) {
 /** The counts of the funnel: addressed, stored, written, acknowledged. */
 export const funnel = (page) => page.locator(".step-count").allTextContents();
 
-export const screenshot = (page, name) =>
-  page.screenshot({ path: `${DEMO_SCREENSHOTS}/demo-${name}.png`, fullPage: true });
+export const screenshot = (page, name) => keepPicture(page, `demo-${name}`);
 
 /** Names must be new: users of other tests may be there. */
 export const fresh = (name) => `${name}-${Math.random().toString(36).slice(2, 8)}`;

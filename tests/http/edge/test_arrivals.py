@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from push.http.edge.arrivals import Arrival, ArrivalsSocket, Lobby
+from push.http.edge.arrivals import Arrival, ArrivalsSocket, WaitingStrangers
 from push.wire.addresses import Networks
 from tests.waiting import DEADLINE_SECONDS, wait_for
 
@@ -104,50 +104,50 @@ def test_the_one_that_is_let_in_is_accepted_once(door: Door) -> None:
 
 
 def test_addresses_take_turns_and_each_has_an_order(door: Door) -> None:
-    lobby = Lobby(10, NOBODY)
+    strangers = WaitingStrangers(10, NOBODY)
     waiting = arrivals(door, "192.0.2.1", "192.0.2.1", "192.0.2.1", "192.0.2.2")
     for arrival in waiting:
-        lobby.add(arrival)
+        strangers.add(arrival)
     first, second, third, of_another = waiting
-    assert [lobby.pop() for _ in range(4)] == [first, of_another, second, third]
-    assert lobby.size == 0
+    assert [strangers.pop() for _ in range(4)] == [first, of_another, second, third]
+    assert strangers.size == 0
     close(*waiting)
 
 
 @pytest.mark.parametrize("is_proxy", [False, True])
 def test_an_address_that_has_most_places_gives_one_up(door: Door, is_proxy: bool) -> None:
     proxies = Networks(["192.0.2.1"] if is_proxy else [])
-    lobby = Lobby(3, proxies)
+    strangers = WaitingStrangers(3, proxies)
     waiting = arrivals(door, "192.0.2.1", "192.0.2.1", "192.0.2.2")
     for arrival in waiting:
-        lobby.add(arrival)
-    assert lobby.is_full is is_proxy
+        strangers.add(arrival)
+    assert strangers.is_full is is_proxy
     if not is_proxy:
         (late,) = arrivals(door, "192.0.2.3")
-        lobby.add(late)
+        strangers.add(late)
         assert [is_closed(each) for each in waiting] == [True, False, False]
-        assert lobby.size == 3
-        assert lobby.is_full, "three addresses have a place each"
-    lobby.close()
-    assert lobby.size == 0
+        assert strangers.size == 3
+        assert strangers.is_full, "three addresses have a place each"
+    strangers.close()
+    assert strangers.size == 0
 
 
-def show_who_they_are(door: Door, lobby: Lobby) -> list[Arrival]:
+def show_who_they_are(door: Door, strangers: WaitingStrangers) -> list[Arrival]:
     found: list[Arrival] = []
-    wait_for(lambda: found.extend(lobby.recognised(owner_of)) or found)
+    wait_for(lambda: found.extend(strangers.recognised(owner_of)) or found)
     return found
 
 
 def test_one_that_shows_a_key_later_waits_no_longer(door: Door) -> None:
-    lobby = Lobby(10, NOBODY)
+    strangers = WaitingStrangers(10, NOBODY)
     late, silent = door.arrival(), door.arrival()
     for arrival in (late, silent):
         arrival.look(owner_of)
-        lobby.add(arrival)
-    assert lobby.recognised(owner_of) == []
+        strangers.add(arrival)
+    assert strangers.recognised(owner_of) == []
     door.clients[0].sendall(b"key")
-    assert show_who_they_are(door, lobby) == [late]
-    assert lobby.pop() is silent
+    assert show_who_they_are(door, strangers) == [late]
+    assert strangers.pop() is silent
     close(late, silent)
 
 
@@ -158,9 +158,9 @@ def test_what_a_stranger_has_brought_is_looked_at_once(door: Door) -> None:
         looks.append(data)
         return ""
 
-    lobby = Lobby(10, NOBODY)
-    lobby.add(door.arrival(b"no key"))
-    wait_for(lambda: lobby.recognised(look) == [] and looks)
-    lobby.recognised(look)
+    strangers = WaitingStrangers(10, NOBODY)
+    strangers.add(door.arrival(b"no key"))
+    wait_for(lambda: strangers.recognised(look) == [] and looks)
+    strangers.recognised(look)
     assert looks == [b"no key"]
-    lobby.close()
+    strangers.close()

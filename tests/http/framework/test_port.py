@@ -19,8 +19,8 @@ from twisted.internet.threads import deferToThread
 from push.access.api_keys import Keyring
 from push.daemons.config.value_types import ListenAddress
 from push.daemons.process.listening import Listener
-from push.http.edge.arrivals import Lobby
-from push.http.edge.crumbs import REST_SECONDS, Crumbs
+from push.http.edge.arrivals import WaitingStrangers
+from push.http.edge.small_reads import REST_SECONDS, SmallReads
 from push.http.framework.port import (
     SMALL_READ_BYTES,
     SMALL_READS_AT_ONCE,
@@ -58,10 +58,10 @@ class Served:
         return accepting
 
     @property
-    def lobby(self) -> Lobby:
+    def strangers(self) -> WaitingStrangers:
         port: Any = self.listener._port
-        lobby: Lobby = port._lobby
-        return lobby
+        strangers: WaitingStrangers = port._waiting_strangers
+        return strangers
 
     def exhaust(self) -> None:
         """As if strangers, and those that are known, had just used more than their time."""
@@ -131,7 +131,7 @@ async def test_nothing_is_left_of_a_connection_that_ends_while_it_waits(
     turns._paid_at = 0.0
     turns._rest.cancel()
     turns._end_rest()
-    await wait_until(lambda: not turns.waiting and not served.site.crowd.size)
+    await wait_until(lambda: not turns.waiting and not served.site.connection_limits.size)
 
 
 def send_byte_by_byte(port: int, data: bytes) -> tuple[bytes, float]:
@@ -171,7 +171,7 @@ async def test_small_requests_on_one_connection_do_not_let_it_rest(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rests: list[object] = []
-    monkeypatch.setattr(Crumbs, "add", lambda _self, connection: rests.append(connection))
+    monkeypatch.setattr(SmallReads, "add", lambda _self, connection: rests.append(connection))
     count = 5 * SMALL_READS_AT_ONCE
     answers = await deferToThread(ask_in_turn, served.listener.port, count)
     assert [answer.status for answer in answers] == [202] * count
@@ -285,7 +285,7 @@ async def test_nothing_of_a_request_waits_for_the_garbage_collector(
 
     async def once() -> None:
         await deferToThread(act, served.listener.port, data)
-        await wait_until(lambda: not served.site.crowd.size)
+        await wait_until(lambda: not served.site.connection_limits.size)
 
     await once()  # what the first one loads
     gc.collect()
@@ -311,7 +311,7 @@ async def test_backends_and_health_do_not_wait_behind_strangers(
     port, turns = served.listener.port, served.site.turns
     waiting = socket.create_connection(("127.0.0.1", port))
     asking = [socket.create_connection(("127.0.0.1", port)) for _ in range(2)]
-    await wait_until(lambda: served.site.crowd.size == 3)
+    await wait_until(lambda: served.site.connection_limits.size == 3)
     turns._paid_at = reactor.seconds() + 3600  # type: ignore[attr-defined]
     waiting.sendall(make_request("POST", "/v1/push", PUSH, key="app-key"))
     await wait_until(lambda: turns.strangers_waiting == 1)
@@ -329,7 +329,7 @@ async def test_backends_and_health_do_not_wait_behind_strangers(
     assert parse_responses(answer)[0].status == 403
     for client in (waiting, *asking):
         client.close()
-    await wait_until(lambda: not served.site.crowd.size)
+    await wait_until(lambda: not served.site.connection_limits.size)
 
 
 @pytest_twisted.ensureDeferred
@@ -340,7 +340,7 @@ async def test_who_is_known_is_let_in_while_strangers_wait_to_be(
     port, accepting = served.listener.port, served.accepting
     accepting._paid_at = reactor.seconds() + 3600  # type: ignore[attr-defined]
     stranger, late = (socket.create_connection(("127.0.0.1", port)) for _ in range(2))
-    await wait_until(lambda: served.lobby.size == 2)
+    await wait_until(lambda: served.strangers.size == 2)
     late.sendall(make_request("POST", "/v1/push", PUSH))
     for request, status in (
         (make_request("POST", "/v1/push", PUSH), 202),
@@ -350,7 +350,7 @@ async def test_who_is_known_is_let_in_while_strangers_wait_to_be(
     late.settimeout(DEADLINE_SECONDS)
     answer = await deferToThread(late.recv, 65536)
     assert parse_responses(answer)[0].status == 202
-    assert served.lobby.size == 1
+    assert served.strangers.size == 1
     stranger.settimeout(DEADLINE_SECONDS)
     stranger.sendall(make_request("POST", "/v1/push", PUSH, key="app-key"))
     accepting._paid_at = 0.0
@@ -360,7 +360,7 @@ async def test_who_is_known_is_let_in_while_strangers_wait_to_be(
     assert parse_responses(answer)[0].status == 403
     for client in (stranger, late):
         client.close()
-    await wait_until(lambda: not served.site.crowd.size)
+    await wait_until(lambda: not served.site.connection_limits.size)
 
 
 @pytest_twisted.ensureDeferred
@@ -368,7 +368,7 @@ async def test_a_port_that_closes_closes_those_that_wait(served: Served, wait_un
     served.accepting._paid_at = reactor.seconds() + 3600  # type: ignore[attr-defined]
     client = socket.create_connection(("127.0.0.1", served.listener.port))
     client.settimeout(DEADLINE_SECONDS)
-    await wait_until(lambda: served.lobby.size == 1)
+    await wait_until(lambda: served.strangers.size == 1)
     served.accepting._rest.cancel()
     await served.listener.start_closing()
     assert await deferToThread(client.recv, 1) == b""
@@ -379,12 +379,12 @@ async def test_a_port_that_closes_closes_those_that_wait(served: Served, wait_un
 async def test_when_nobody_more_may_wait_the_rest_stays_with_the_system(
     served: Served, wait_until: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    port, accepting, lobby = served.listener.port, served.accepting, served.lobby
-    monkeypatch.setattr(lobby, "_most", 2)
-    monkeypatch.setattr(lobby, "_proxies", Networks(["127.0.0.1"]))
+    port, accepting, strangers = served.listener.port, served.accepting, served.strangers
+    monkeypatch.setattr(strangers, "_most", 2)
+    monkeypatch.setattr(strangers, "_proxies", Networks(["127.0.0.1"]))
     accepting._paid_at = reactor.seconds() + 3600  # type: ignore[attr-defined]
     clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(3)]
-    await wait_until(lambda: lobby.size == 2)
+    await wait_until(lambda: strangers.size == 2)
     for client in clients:
         client.settimeout(DEADLINE_SECONDS)
         client.sendall(make_request("POST", "/v1/push", PUSH, key="app-key"))
@@ -395,4 +395,4 @@ async def test_when_nobody_more_may_wait_the_rest_stays_with_the_system(
         answer = await deferToThread(client.recv, 65536)
         assert parse_responses(answer)[0].status == 403
         client.close()
-    await wait_until(lambda: not served.site.crowd.size)
+    await wait_until(lambda: not served.site.connection_limits.size)

@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 import pytest_twisted
+from msgspec import structs
 
 from push.http.checks import PushLimits
 from push.pushing.targets import Target
+from push.wire.api.push import PushBody
 from tests.conftest import RedisServer
 from tests.http.conftest import Response
 from tests.http.routes.conftest import API, MakeAPI
@@ -78,12 +80,21 @@ async def test_what_is_left_out_has_the_documented_default(api: API) -> None:
 
 @pytest_twisted.ensureDeferred
 async def test_everything_that_may_be_said_is_passed_on(api: API) -> None:
-    given = message(title="t", body="", ttl=2_592_000, qos=0, encoding="base64", data="aGk=")
-    assert (await api.post(given)).status == 202
-    content = api.pushed[0].content
-    assert (content.title, content.body, content.encoding) == ("t", "", "base64")
-    assert (content.ttl_seconds, content.qos) == (2_592_000, 0)
-    assert bytes(content.data) == b'"aGk="'
+    given = {
+        "data": "aGk=",
+        "title": "t",
+        "body": "",
+        "encoding": "base64",
+        "ttl": 2_592_000,
+        "qos": 0,
+        "collapse": "k",
+    }
+    assert {"to", *given} == set(PushBody.__struct_fields__), "a new field is to be passed on, too"
+    assert (await api.post(message(**given))).status == 202
+    content = structs.asdict(api.pushed[0].content)
+    assert bytes(content.pop("data")) == b'"aGk="'
+    content["ttl"] = content.pop("ttl_seconds")
+    assert content == {name: value for name, value in given.items() if name != "data"}
 
 
 @pytest.mark.parametrize(

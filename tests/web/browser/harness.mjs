@@ -1,17 +1,13 @@
 // Chromium with pages of a site whose /push.js is the real server's, under a strict CSP.
 import assert from "node:assert/strict";
 import http from "node:http";
-import { createRequire } from "node:module";
-import { mkdirSync, readFileSync } from "node:fs";
 import { after, afterEach } from "node:test";
 
+import { DEADLINE_MS, launch, serious } from "../chromium.mjs";
 import { HTTP, WS, until } from "../live/server.mjs";
 
+export { screenshot } from "../chromium.mjs";
 export { APP, HTTP, Proxy, WS, api, jwtOf, newDevice, push, unique, until } from "../live/server.mjs";
-
-const { PUSH_WEB_TOOLS: TOOLS, PUSH_CHROMIUM: CHROMIUM, PUSH_SCREENSHOTS: SCREENSHOTS } = process.env;
-const { chromium } = createRequire(`${TOOLS}/`)("playwright-core");
-const AXE = readFileSync(createRequire(`${TOOLS}/`).resolve("axe-core/axe.min.js"), "utf8");
 
 const sources = `${HTTP} ws://127.0.0.1:*`; // the proxies of the tests, too
 export const POLICY = `default-src 'none'; script-src 'self'; style-src 'self'; connect-src ${sources}; base-uri 'none'; form-action 'none'; frame-ancestors 'none'`;
@@ -59,14 +55,13 @@ const site = http.createServer(async (request, response) => {
 await new Promise((resolve) => site.listen(0, "127.0.0.1", resolve));
 export const SITE = `http://127.0.0.1:${site.address().port}`;
 
-let browser;
+const browser = await launch();
 /** Browser profiles by their options. Each test has those that it takes to itself; they are made once, as their tabs: that costs the most. */
 const unused = new Map();
 const used = new Set();
 
 /** A browser profile: its pages are tabs of one browser. */
 export async function profile(options = {}) {
-  browser ??= await chromium.launch({ executablePath: CHROMIUM, args: ["--no-sandbox"] });
   const name = JSON.stringify(options);
   const context = unused.get(name)?.pop() ?? (await newProfile(name, options));
   used.add(context);
@@ -75,7 +70,7 @@ export async function profile(options = {}) {
 
 async function newProfile(name, options) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options });
-  context.setDefaultTimeout(120_000); // what is slow on a busy machine is no fault
+  context.setDefaultTimeout(DEADLINE_MS);
   Object.assign(context, { name, problems: [], blank: [] });
   context.on("page", (page) => {
     page.on("console", (message) => message.type() === "error" && context.problems.push(message.text()));
@@ -110,19 +105,8 @@ export const datas = async (page) => (await seen(page)).messages.map(({ data }) 
 export const connected = (page) => until(async () => (await state(page)).session !== null, () => page.url());
 export const leads = (page) => until(async () => (await state(page)).leader && (await state(page)).session);
 
-export async function screenshot(page, name) {
-  mkdirSync(SCREENSHOTS, { recursive: true });
-  await page.screenshot({ path: `${SCREENSHOTS}/${name}.png`, fullPage: true });
-}
-
 /** No finding of axe that is serious. */
-export async function assertAccessible(page) {
-  const session = await page.context().newCDPSession(page);
-  await session.send("Runtime.evaluate", { expression: AXE }); // the page's own policy forbids a script element
-  const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"], preload: false }));
-  const bad = violations.filter(({ impact }) => ["serious", "critical"].includes(impact));
-  assert.deepEqual(bad.map(({ id, nodes }) => [id, nodes.map(({ html }) => html)]), []);
-}
+export const assertAccessible = async (page) => assert.deepEqual(await serious(page), []);
 
 /** At the end of each test its pages are left; nothing in their consoles, nothing that the policy refused. */
 afterEach(async () => {
@@ -152,8 +136,7 @@ async function leaveAsNew(context) {
   await session.send("Storage.clearDataForOrigin", { origin: SITE, storageTypes: "local_storage" });
   await session.detach();
 }
-after(async () => {
-  await browser?.close();
+after(() => {
   site.close();
   site.closeAllConnections();
 });

@@ -24,12 +24,12 @@ from benchmarks.running import Running, started_server
 from tests.docs.test_plain_english import NOT_USED
 from tests.waiting import DEADLINE_SECONDS, wait_for
 from tests.web.servers import SETTINGS
-from tests.web.tools import ROOT, SCREENSHOTS, TOOLS, chromium, installed, node, run
+from tests.web.tools import ROOT, SCREENSHOTS, installed, node, run, run_in_chromium
 
 HERE = Path(__file__).parent
 CONSOLE = ROOT / "push" / "web" / "console"
 UNIT = sorted(path.name for path in (HERE / "unit").glob("*.test.mjs"))
-BROWSER = sorted(path.name for path in (HERE / "browser").glob("*.test.mjs"))
+BROWSER = sorted((HERE / "browser").glob("*.test.mjs"))
 # Keys of texts that are made of a part and a value: t(`state.${state}`), count("became.open", n).
 MADE = re.compile(r"`([a-z.-]+)\$\{")
 
@@ -99,9 +99,8 @@ def test_parts(name: str) -> None:
     run(node(), "--test", "--test-reporter=spec", HERE / "unit" / name)
 
 
-@pytest.mark.parametrize("name", BROWSER)
-def test_in_a_browser(stage: Stage, name: str) -> None:
-    run_browser(HERE / "browser" / name, stage)
+def test_in_a_browser(stage: Stage) -> None:
+    run_browser(stage, *BROWSER)
 
 
 def test_draining(redis_url: str) -> None:
@@ -114,26 +113,19 @@ def test_draining(redis_url: str) -> None:
         devices = Fleet(second.tcp_address, 60)
         try:
             devices.connect(second.app_key)
-            run_browser(HERE / "drain" / "drain.test.mjs", Stage(first, "{}"))
+            run_browser(Stage(first, "{}"), HERE / "drain" / "drain.test.mjs")
         finally:
             devices.close()
 
 
-def run_browser(file: Path, stage: Stage) -> None:
-    installed("playwright-core")
-    run(
-        node(),
-        "--test",
-        "--test-reporter=spec",
-        file,
-        seconds=900,
+def run_browser(stage: Stage, *files: Path) -> None:
+    run_in_chromium(
+        *files,
+        pictures=SCREENSHOTS / "console",
         CONSOLE_URL=stage.running.http_url,
         CONSOLE_KEY=stage.running.admin_key,
         CONSOLE_APP_KEY=stage.running.app_key,
         CONSOLE_NAMES=stage.names,
-        CONSOLE_TOOLS=str(TOOLS),
-        CONSOLE_CHROMIUM=chromium(),
-        CONSOLE_SCREENSHOTS=str(SCREENSHOTS / "console"),
     )
 
 

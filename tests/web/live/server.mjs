@@ -1,4 +1,4 @@
-// The server under test (started by tests/web/test_live.py), a network to cut, and clients that are closed at the end.
+// The server under test (started by tests/web/conftest.py), a network to cut, and clients that are closed at the end.
 import { createHmac } from "node:crypto";
 import net from "node:net";
 import { after } from "node:test";

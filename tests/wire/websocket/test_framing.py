@@ -10,11 +10,11 @@ from websockets.frames import Close, Frame, Opcode
 from push.wire.websocket.framing import (
     NO_STATUS,
     CloseReceived,
-    Message,
     MessageReader,
     Pinged,
     TooLarge,
     Violation,
+    WebSocketMessage,
     encode_close,
     encode_pong,
     encode_text_frame,
@@ -95,7 +95,7 @@ def test_however_it_is_cut_the_same_is_read(frames: list[bytes], cuts: list[int]
         start = min(start + size, len(data))
     assert found == whole
     assert reader.at_rest
-    texts = [each.payload for each in whole if isinstance(each, Message) and each.is_text]
+    texts = [each.payload for each in whole if isinstance(each, WebSocketMessage) and each.is_text]
     short = [read_text_frame(frame, 0, LIMIT) for frame in frames]
     assert [text for text in texts if not text.endswith(b"!")] == [
         found[0] for found in short if found is not None and not found[0].endswith(b"!")
@@ -106,7 +106,7 @@ def test_however_it_is_cut_the_same_is_read(frames: list[bytes], cuts: list[int]
 def test_any_bytes_are_read_without_an_error_of_ours(data: bytes) -> None:
     events = [*MessageReader().feed(data, 0, LIMIT)]
     for event in events[:-1]:
-        assert isinstance(event, Message | Pinged)
+        assert isinstance(event, WebSocketMessage | Pinged)
 
 
 @pytest.mark.parametrize("bytewise", [False, True])

@@ -13,7 +13,7 @@ from push.sdk.backend.calls.base import (
     reader,
 )
 from push.sdk.backend.calls.paths import path_of
-from push.wire.api.connections import ConnectionPage, Kicked
+from push.wire.api.connections import ConnectionPage, KickResult
 
 
 def drain(node: str, *, rate: int | None = None) -> ApiCall[None]:
@@ -42,34 +42,34 @@ def connections(
     return ApiCall("GET", "/v1/connections", reader(ConnectionPage), params=params or None)
 
 
-def kick_session(session: str) -> ApiCall[Kicked]:
+def kick_session(session: str) -> ApiCall[KickResult]:
     """End a session; its client does not reconnect by itself."""
     return ApiCall(
         "DELETE",
         path_of("/v1/connections/{session}", session=session),
-        reader(Kicked),
+        reader(KickResult),
         idempotent=False,
     )
 
 
-def kick_device(token: str) -> ApiCall[Kicked]:
+def kick_device(token: str) -> ApiCall[KickResult]:
     """End the session of a device."""
     return _kick(path_of("/v1/devices/{token}/kick", token=token))
 
 
-def kick_user(user: str) -> ApiCall[Kicked]:
+def kick_user(user: str) -> ApiCall[KickResult]:
     """End all sessions of a user."""
     return _kick(path_of("/v1/users/{user}/kick", user=user))
 
 
-def kick_ip(ip: str) -> ApiCall[Kicked]:
+def kick_ip(ip: str) -> ApiCall[KickResult]:
     """End the sessions of an address or network."""
     return _kick("/v1/connections/kick", {"ip": ip})
 
 
-def _kick(path: str, body: JSON | None = None) -> ApiCall[Kicked]:
+def _kick(path: str, body: JSON | None = None) -> ApiCall[KickResult]:
     """Retried: the number is what the last try found."""
-    return ApiCall("POST", path, reader(Kicked), json=body)
+    return ApiCall("POST", path, reader(KickResult), json=body)
 
 
 def user(name: str) -> ApiCall[JSON]:

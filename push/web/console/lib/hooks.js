@@ -5,10 +5,10 @@ import { isMissingRoute } from "./api.js";
 const AFTER_ERROR_MS = 5000;
 
 /**
- * Runs `work` at once and then every `ms` while the page is visible, later after an error, and not again when it is
- * answered with null; returns how to run it now, and how to end.
+ * Runs `work` at once and then every `pause()` ms (0: not by itself) while the page is visible, later after an error, and
+ * not again when it is answered with null; returns how to run it now, and how to end.
  */
-function repeat(/** @type {() => Promise<boolean | null>} */ work, /** @type {number} */ ms) {
+function repeat(/** @type {() => Promise<boolean | null>} */ work, /** @type {() => number} */ pause) {
   let timer = 0;
   let isDue = false;
   let ended = false;
@@ -16,14 +16,15 @@ function repeat(/** @type {() => Promise<boolean | null>} */ work, /** @type {nu
     clearTimeout(timer);
     isDue = false;
     const went = await work();
+    const ms = pause();
     if (!ended && ms && went !== null) timer = setTimeout(due, went ? ms : Math.max(ms, AFTER_ERROR_MS));
   };
   const due = () => {
     if (document.hidden) isDue = true;
-    else run();
+    else if (pause()) run();
   };
   const shown = () => {
-    if (!document.hidden && isDue) run();
+    if (!document.hidden && isDue && pause()) run();
   };
   document.addEventListener("visibilitychange", shown);
   run();
@@ -36,7 +37,7 @@ function repeat(/** @type {() => Promise<boolean | null>} */ work, /** @type {nu
 }
 
 /**
- * What `load` answers. `inputs` say when it is another question; `every` ms it is asked again.
+ * What `load` answers. `inputs` say when it is another question; `every` ms it is asked again, which may change meanwhile.
  * @template T
  * @param {(signal: AbortSignal) => Promise<T>} load
  * @param {any[]} inputs
@@ -48,6 +49,8 @@ export function useData(load, inputs, every = 0) {
   const refresh = useRef(/** @type {() => Promise<void>} */ (async () => {}));
   const latest = useRef(load);
   latest.current = load;
+  const pause = useRef(every);
+  pause.current = every;
   useEffect(() => {
     set({ data: undefined, error: null, loading: true });
     let current = new AbortController();
@@ -63,13 +66,13 @@ export function useData(load, inputs, every = 0) {
         return isMissingRoute(error) ? null : false;
       }
     };
-    const repeated = repeat(work, every);
+    const repeated = repeat(work, () => pause.current);
     refresh.current = repeated.run;
     return () => {
       repeated.end();
       current.abort();
     };
-  }, [...inputs, every]);
+  }, inputs);
   return { ...state, refresh: () => refresh.current() };
 }
 

@@ -34,6 +34,12 @@ export function Checks({ label, options, value, set, help = "" }) {
     ${help && html`<p class="help">${help}</p>`}</fieldset>`;
 }
 
+/** Sets one value of a form's state: `setOf(setForm)("name")(value)`. Whatever was set before it in the same turn stays. */
+export const setOf = (/** @type {any} */ setState) => (/** @type {string} */ name) => (/** @type {any} */ value) => setState((/** @type {any} */ now) => ({ ...now, [name]: value }));
+
+/** Empties a field whose text was sent, unless somebody has written another one meanwhile: `setUser(emptyAfter(user))`. */
+export const emptyAfter = (/** @type {string} */ text) => (/** @type {string} */ now) => (now === text ? "" : now);
+
 /** What a form does with `send`: its error at the field that the server named, or else below. */
 export function useForm(send) {
   const [state, setState] = useState(/** @type {any} */ ({ busy: false, error: null }));
@@ -66,7 +72,7 @@ export function Filters({ fields, values, apply }) {
   };
   const isSet = Object.values(values).some(Boolean);
   return html`<form class="filters" onSubmit=${submit} role="search">
-    ${fields.map(({ name, ...rest }) => html`<${Field} key=${name} ...${rest} value=${draft[name] ?? ""} set=${(value) => setDraft({ ...draft, [name]: value })} />`)}
+    ${fields.map(({ name, ...rest }) => html`<${Field} key=${name} ...${rest} value=${draft[name] ?? ""} set=${setOf(setDraft)(name)} />`)}
     <div class="filters-end"><button class="button primary">${t("filter.apply")}</button>
       ${isSet && html`<${Button} onClick=${() => apply(Object.fromEntries(fields.map(({ name }) => [name, ""])))}>${t("filter.clear")}<//>`}</div>
   </form>`;

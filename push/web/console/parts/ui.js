@@ -6,13 +6,15 @@ import { to } from "../lib/route.js";
 import { absolute, count, exact, has, number, relative, t } from "../lib/texts.js";
 import { say } from "./toast.js";
 
-/** A screen: its name in the window's title and as the heading. */
+/** A screen: its name in the window's title and as the heading, which has the focus first, but not when data renames it. */
 export function Screen({ title, mono = false, intro = null, actions = null, children }) {
   const heading = useRef(null);
   useEffect(() => {
-    document.title = `${title} · push-universe`;
     heading.current?.focus({ preventScroll: true });
     scrollTo(0, 0);
+  }, []);
+  useEffect(() => {
+    document.title = `${title} · push-universe`;
   }, [title]);
   return html`<div class="screen-head">
       <div><h1 tabindex="-1" ref=${heading} class=${mono ? "mono" : ""}>${title}</h1>${intro && html`<p class="intro">${intro}</p>`}</div>

@@ -7,7 +7,7 @@ import { may } from "../lib/session.js";
 import { count, number, t } from "../lib/texts.js";
 import { BanButton, forgetDevice, kickDevice } from "../parts/acts.js";
 import { confirm } from "../parts/dialog.js";
-import { Field, useForm } from "../parts/forms.js";
+import { Field, emptyAfter, useForm } from "../parts/forms.js";
 import { Button, Card, Copy, Empty, Facts, LinkButton, Loading, MessageLink, NodeLink, PagedTable, Pill, Screen, Time, TopicLink, Trouble, UserLink } from "../parts/ui.js";
 import { say } from "../parts/toast.js";
 import { eventText } from "./live.js";
@@ -51,7 +51,7 @@ function Record({ device, refresh }) {
   const form = useForm(async () => {
     await call("PUT", `/v1/users/${segment(user.trim())}/devices/${segment(device.token)}`);
     say(t("bind.done", { user: user.trim() }));
-    setUser("");
+    setUser(emptyAfter(user));
     await refresh();
   });
   const unbind = () =>
@@ -84,7 +84,7 @@ function Topics({ device, refresh }) {
   const form = useForm(async () => {
     await call("PUT", path(topic.trim()));
     say(t("subscribe.done", { topic: topic.trim() }));
-    setTopic("");
+    setTopic(emptyAfter(topic));
     await refresh();
   });
   const leave = (name) =>

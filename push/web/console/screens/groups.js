@@ -6,7 +6,7 @@ import { go, to } from "../lib/route.js";
 import { may } from "../lib/session.js";
 import { count, number, t } from "../lib/texts.js";
 import { confirm } from "../parts/dialog.js";
-import { Field, useForm } from "../parts/forms.js";
+import { Field, emptyAfter, setOf, useForm } from "../parts/forms.js";
 import { Button, Card, Copy, Empty, Facts, LinkButton, Loading, PagedTable, Pill, Screen, Time, Trouble, UserLink } from "../parts/ui.js";
 import { say } from "../parts/toast.js";
 import { History } from "./history.js";
@@ -16,7 +16,7 @@ export const namesOf = (text) => text.split(/[\s,]+/).filter(Boolean);
 export function FindGroup() {
   const [id, setId] = useState("");
   const [group, setGroup] = useState({ name: "", owner: "", members: "", type: "normal" });
-  const set = (name) => (value) => setGroup({ ...group, [name]: value });
+  const set = setOf(setGroup);
   const open = (event) => {
     event.preventDefault();
     if (id.trim()) go(to(["groups", id.trim()]));
@@ -68,7 +68,7 @@ export function Group({ id }) {
 
 function Change({ group, path, refresh }) {
   const [draft, setDraft] = useState({ name: group.name, announcement: group.announcement, invite: group.invite, mute_all: String(group.mute_all) });
-  const set = (name) => (value) => setDraft({ ...draft, [name]: value });
+  const set = setOf(setDraft);
   const form = useForm(async () => {
     await call("PATCH", path, { body: { ...draft, mute_all: draft.mute_all === "true" } });
     say(t("group.saved"));
@@ -94,7 +94,7 @@ function Members({ path, group, refresh }) {
     const { results } = await call("POST", `${path}/members`, { body: { users: namesOf(users) } });
     const refused = Object.entries(results).filter(([, code]) => code !== "ok");
     say(refused.length ? refused.map(([user, code]) => t("member.refused", { user, why: t(`member.${code}`) })).join(" ") : count("member.added", namesOf(users).length), refused.length ? "bad" : "good");
-    setUsers("");
+    setUsers(emptyAfter(users));
     await again();
   });
   const change = async (user, body) => {

@@ -7,7 +7,7 @@ import { to } from "../lib/route.js";
 import { may } from "../lib/session.js";
 import { count, t } from "../lib/texts.js";
 import { confirm } from "../parts/dialog.js";
-import { Field, useForm } from "../parts/forms.js";
+import { Field, setOf, useForm } from "../parts/forms.js";
 import { targetText } from "../parts/targets.js";
 import { Card, Code, LinkButton, MessageLink, Screen, Silent, Trouble } from "../parts/ui.js";
 import { Funnel } from "./message.js";
@@ -31,7 +31,7 @@ const EMPTY = { kind: "user", value: "", title: "", body: "", data: '{"text": "H
 export function Send({ query }) {
   const [form, setForm] = useState({ ...EMPTY, kind: KINDS.includes(query.kind) ? query.kind : "user", value: query.value ?? "" });
   const [sent, setSent] = useState(/** @type {any} */ (null));
-  const set = (name) => (value) => setForm({ ...form, [name]: value });
+  const set = setOf(setForm);
   const body = bodyOf(form);
   const headers = form.once ? { "Idempotency-Key": form.once } : {};
   const push = async () => setSent(await call("POST", "/v1/push", { body, headers }));

@@ -87,6 +87,10 @@ test("why did it not arrive?", async (t) => {
   await button(page, "Find out").click();
   await page.locator(".answers li").nth(1).waitFor();
   await isAt(page, `#/messages/${N.offline}?user=anna`);
+  await page.getByLabel("User", { exact: true }).fill("team=red");
+  await button(page, "Find out").click();
+  await shows(page, ".empty", "team=red has no device");
+  await isAt(page, `#/messages/${N.offline}?user=team=red`);
 });
 
 test("a ban ends a session, is listed and lifted; the dialog names its target and can be left", async (t) => {
@@ -119,9 +123,17 @@ test("a push is sent, its line for a shell does the same, and its way is followe
   await page.getByLabel("Title").fill("It's here");
   await page.getByLabel("Data for the app").fill("just text");
   await shows(page, ".help", "not JSON");
+  await page.evaluate(() => {
+    // As an extension of the browser fills a form: several fields in one turn.
+    for (const [label, value] of [["Text", "Both are"], ["Title", "It's here"]]) {
+      const field = [...document.querySelectorAll("label")].find((each) => each.textContent === label).control;
+      field.value = value;
+      field.dispatchEvent(new Event("input", { bubbles: true }));
+    }
+  });
   const line = await until(async () => {
     const shown = await text(page, ".code pre");
-    return shown.includes("just text") && shown;
+    return shown.includes("just text") && shown.includes("Both are") && shown;
   }, "the line follows the form");
   assert.match(line, /\/v1\/push' .*"title":"It'\\''s here"/);
   await button(page, "Push").click();
@@ -145,9 +157,18 @@ test("a device is bound, subscribed, and forgotten", async (t) => {
   await page.getByLabel("Bind to a user").fill(user);
   await button(page, "Bind").click();
   await page.locator(".facts").getByRole("link", { name: user }).waitFor();
-  await page.getByLabel("Subscribe to a topic").fill("sports");
+  const topic = page.getByLabel("Subscribe to a topic");
+  await topic.fill("sports");
+  let hear = () => {};
+  const asked = new Promise((resolve) => (hear = resolve));
+  await page.route("**/v1/topics/sports/**", hear);
   await button(page, "Subscribe").click();
+  const held = await asked;
+  await topic.fill("weather"); // what is written before the answer comes stays
+  await held.continue();
   await page.locator(".rows").getByRole("link", { name: "sports" }).waitFor();
+  assert.equal(await topic.inputValue(), "weather");
+  await page.unroute("**/v1/topics/sports/**");
   await button(page, "Unsubscribe").click();
   await answer(page, "Unsubscribe");
   await shows(page, "main", "Follows no topic");
@@ -262,8 +283,13 @@ test("a group is made, changed, and dismissed", async (t) => {
   await page.getByLabel("Announcement").fill("Tonight at eight.");
   await button(page, "Save").click();
   await shows(page, ".facts", "Tonight at eight.");
+  const renamed = unique("Crew");
+  await page.getByLabel("Name").fill(renamed);
+  await page.getByLabel("Name").press("Enter");
+  await page.waitForFunction((wanted) => document.title.startsWith(wanted), renamed);
+  assert.equal(await page.locator(":focus").inputValue(), renamed); // whoever is typing goes on
   await button(page, "Dismiss…").click();
-  await page.locator(dialog).getByRole("textbox").fill(name);
+  await page.locator(dialog).getByRole("textbox").fill(renamed);
   await answer(page, "Dismiss");
   await shows(page, "h1", "Groups");
 });
@@ -301,6 +327,25 @@ test("a node whose events are missing is named, and a click connects again", asy
   await shows(page, ".banner", "far-1");
   await shows(page, "main", /\d skipped/);
   page.problems.length = 0; // the browser's own note of what was refused
+});
+
+test("a list that is read further keeps its first page", async (t) => {
+  const page = await signedIn(t, "about");
+  const message = (id) => ({ id, ts: 1, to: { user: "anna" }, expires: null, addressed: 1, stored: 1, written: 0, acknowledged: 0, expired: 0, cancelled: 0, dropped: {} });
+  let isFurther = false;
+  await page.route("**/v1/messages*", (route) => {
+    const cursor = new URL(route.request().url()).searchParams.get("cursor");
+    isFurther ||= Boolean(cursor);
+    if (isFurther && !cursor) return; // whoever asks again for the first page waits for it
+    return route.fulfill({ json: { messages: [message(cursor ? "older" : "newest")], cursor: cursor ? null : "further" } });
+  });
+  await open(page, "messages");
+  await row(page, "newest").waitFor();
+  await button(page, "More").click();
+  await row(page, "older").waitFor();
+  // What the screen then does it does after its next picture.
+  await page.evaluate(() => new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(resolve)))));
+  assert.ok(await row(page, "newest").isVisible());
 });
 
 test("what has a name is found, whatever it names", async (t) => {

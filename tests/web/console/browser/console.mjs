@@ -1,44 +1,18 @@
 /** The console in headless Chromium. Whatever a policy forbids, a script throws or the console prints fails the test. */
 import assert from "node:assert/strict";
-import { mkdirSync } from "node:fs";
-import { createRequire } from "node:module";
-import { after } from "node:test";
+import { DEADLINE_MS } from "../../chromium.mjs";
+import { newTab } from "../../tabs.mjs";
 
+export { screenshot, serious } from "../../chromium.mjs";
+export { PHONE, WIDE } from "../../tabs.mjs";
 export const { CONSOLE_URL: URL_, CONSOLE_KEY: KEY, CONSOLE_APP_KEY: APP_KEY } = process.env;
 export const NAMES = JSON.parse(process.env.CONSOLE_NAMES);
-export const WIDE = { width: 1280, height: 900 };
-export const PHONE = { width: 390, height: 844 };
-const DEADLINE_MS = 120_000;
-const SCREENSHOTS = process.env.CONSOLE_SCREENSHOTS;
 
-const require = createRequire(`${process.env.CONSOLE_TOOLS}/package.json`);
-const { chromium } = require("playwright-core");
-const AXE = require("axe-core").source;
-
-const browser = await chromium.launch({ executablePath: process.env.CONSOLE_CHROMIUM, args: ["--no-sandbox", "--process-per-site"] });
-after(() => browser.close());
-mkdirSync(SCREENSHOTS, { recursive: true });
-
-/** Browser profiles by their options. The tests share them: what is kept for one tab another does not see. */
-const profiles = new Map();
 /** Tabs that the test before left signed in, by their options: to open a tab costs more than most of what the tests do. */
 const signedInTabs = new Map();
 
-/** A profile with a page that stays: whatever is opened in it later needs no new process of the browser. */
-async function newProfile(options) {
-  const context = await browser.newContext({ viewport: WIDE, locale: "en-US", ...options });
-  await (await context.newPage()).goto(`${URL_}/healthz`);
-  return context;
-}
-
-async function newTab(options) {
-  const name = JSON.stringify(options);
-  if (!profiles.has(name)) profiles.set(name, newProfile(options));
-  const context = await profiles.get(name);
-  context.setDefaultTimeout(DEADLINE_MS);
-  const page = await context.newPage();
-  page.problems = [];
-  page.on("pageerror", (error) => page.problems.push(error.stack));
+async function tabAtSignIn(options) {
+  const page = await newTab(`${URL_}/healthz`, options);
   page.on("console", (message) => {
     // The browser notes each answer that is no success; whether the page says so is what the tests look at.
     const isNote = /^Failed to load resource: the server responded with a status of 4\d\d/.test(message.text());
@@ -46,10 +20,6 @@ async function newTab(options) {
   });
   page.on("request", (request) => {
     if (!request.url().startsWith(URL_) && !request.url().startsWith("data:")) page.problems.push(`asked elsewhere: ${request.url()}`);
-  });
-  await page.addInitScript(() => {
-    window.violations = [];
-    addEventListener("securitypolicyviolation", (event) => window.violations.push(`${event.violatedDirective} ${event.blockedURI} ${event.sourceFile}`));
   });
   await page.goto(`${URL_}/`);
   await page.locator("#key").waitFor();
@@ -61,7 +31,7 @@ const assertClean = async (page) => assert.deepEqual([...page.problems, ...(awai
 
 /** A tab of its own at the sign-in. `options`: of a context of Playwright. */
 export async function signInPage(t, options = {}) {
-  const page = await newTab(options);
+  const page = await tabAtSignIn(options);
   t.after(async () => {
     await assertClean(page);
     await page.close();
@@ -87,7 +57,7 @@ export async function signedIn(t, place = "", options = {}) {
   let page = signedInTabs.get(name);
   signedInTabs.delete(name); // a test that fails does not give it back
   if (page) await open(page, place);
-  else page = await signIn(await newTab(options), place, KEY);
+  else page = await signIn(await tabAtSignIn(options), place, KEY);
   t.after(async () => {
     await assertClean(page);
     await page.unrouteAll();
@@ -116,22 +86,12 @@ export async function open(page, place) {
 export const settled = (page) =>
   page.waitForFunction(() => document.querySelector("main h1") && !document.querySelector("main .loading"));
 
-/** What axe finds that is serious or critical. (The page's own policy forbids a script element, not the debugger.) */
-export async function serious(page) {
-  if (!(await page.evaluate(() => "axe" in window))) await page.evaluate(AXE);
-  const found = await page.evaluate(() => window.axe.run(document, { resultTypes: ["violations"], preload: false }));
-  return found.violations
-    .filter((each) => ["serious", "critical"].includes(each.impact))
-    .map((each) => `${each.id}: ${each.nodes.map((node) => `${node.html} ${node.failureSummary}`).join("\n")}`);
-}
-
 export const overflow = (page) => page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-export const screenshot = (page, name) => page.screenshot({ path: `${SCREENSHOTS}/${name}.png`, fullPage: true, animations: "disabled" });
 export const text = async (page, selector) => (await page.locator(selector).first().textContent()).replace(/\s+/g, " ").trim();
 export const shows = (page, selector, wanted) => page.locator(selector, { hasText: wanted }).first().waitFor();
 export const button = (page, name, within = "body") => page.locator(within).getByRole("button", { name });
-/** The address has this end, whatever the driver was told of navigations: it was once told of none. */
-export const isAt = (page, end) => page.waitForFunction((wanted) => location.hash.endsWith(wanted), end);
+/** The address has this end. An id's last character may be one that an address has as an escape: `$`, `=`. */
+export const isAt = (page, end) => page.waitForFunction((wanted) => decodeURIComponent(location.hash).endsWith(wanted), end);
 export const row = (page, wanted) => page.locator("tbody tr", { hasText: wanted }).first();
 
 /** The server's own interface. */

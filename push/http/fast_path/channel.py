@@ -14,8 +14,8 @@ from twisted.python.failure import Failure
 from twisted.web.http import datetimeToString
 from twisted.web.server import version
 
-from push.http.direct.plain_request import PlainReader, PlainRequest
-from push.http.edge.crowd import Crowd
+from push.http.edge.connection_limits import ConnectionLimits
+from push.http.fast_path.plain_request import PlainReader, PlainRequest
 from push.http.framework.access import NO_PATH
 from push.http.framework.middleware import Routing
 from push.http.framework.port import HttpTransport, Producer
@@ -46,16 +46,16 @@ class DirectChannel(LimitedChannel):
         if request is None or not site.routing.access.may_be_read(request.route, request):
             super().dataReceived(data)
             return
-        lane = self.caller.of(request)
+        work_owner = self.caller.of(request)
         try:
-            site.crowd.hold_body(self, len(request.body))
+            site.connection_limits.hold_body(self, len(request.body))
         except RequestError as refusal:
             self._refuse(refusal)
             return
         self._direct = request
         self._handlingRequest = True
-        site.crowd.works(self)
-        site.turns.work(lane, lambda: start(self._answer(request), self._failed))
+        site.connection_limits.works(self)
+        site.turns.work(work_owner, lambda: start(self._answer(request), self._failed))
 
     @property
     def _has_more_to_do(self) -> bool:
@@ -93,11 +93,11 @@ class DirectChannel(LimitedChannel):
         else:
             self.transport.write(data)
         self.setTimeout(REQUEST_SECONDS)
-        crowd = self.site.crowd
-        crowd.release_body(self)
-        crowd.waits(self)
+        connection_limits = self.site.connection_limits
+        connection_limits.release_body(self)
+        connection_limits.waits(self)
         if self._waitingForTransport:
-            crowd.is_unread(self, len(answer.body))
+            connection_limits.is_unread(self, len(answer.body))
         else:
             self._go_on()
 
@@ -124,8 +124,10 @@ class DirectChannel(LimitedChannel):
 def _bytes_of(answer: Response) -> bytes:
     """As twisted.web sends it."""
     begin = _begin_of_head(answer.status, answer.content_type, int(time()))
-    more = b"".join([b"\r\n%b: %b" % header for header in answer.headers])
-    return b"%b%d%b\r\n\r\n%b" % (begin, len(answer.body), more, answer.body)
+    head = b"%b%d" % (begin, len(answer.body))
+    for header in answer.headers:
+        head += b"\r\n%b: %b" % header
+    return b"%b\r\n\r\n%b" % (head, answer.body)
 
 
 @lru_cache(16)
@@ -137,7 +139,7 @@ def _begin_of_head(status: int, content_type: bytes, second: int) -> bytes:
 
 
 class DirectSite(LimitedSite):
-    """A site with the `routes` of `routing`; plain requests to the `direct` ones take that way."""
+    """A site with the `routes` of `routing`; plain requests to the `fast_path` ones take it."""
 
     protocol = DirectChannel
 
@@ -146,7 +148,7 @@ class DirectSite(LimitedSite):
         reactor: Reactor,
         routes: Sequence[Endpoint],
         routing: Routing,
-        crowd: Crowd,
+        connection_limits: ConnectionLimits,
         trusted_proxies: Networks | None = None,
         take_stream: TakeStream | None = None,
     ) -> None:
@@ -157,7 +159,7 @@ class DirectSite(LimitedSite):
             access.admit,
             access.owner_of,
             access.owner_of_key,
-            crowd,
+            connection_limits,
             trusted_proxies,
             take_stream,
         )

@@ -81,13 +81,13 @@ class PlainRequest:
 
 
 class PlainReader:
-    """Reads requests to those of `routes` that are `direct`."""
+    """Reads requests to those of `routes` that are `fast_path`."""
 
     def __init__(self, routes: Sequence[Endpoint]) -> None:
         self._routes = {
             f"{route.method} {route.path} HTTP/1.1".encode(): (route, route.path.encode())
             for route in routes
-            if route.direct
+            if route.fast_path
         }
 
     def read(self, data: bytes, peers: Peers) -> PlainRequest | None:

@@ -1,4 +1,4 @@
-"""Connections whose bytes come in crumbs.
+"""Connections whose bytes come a few at a time.
 
 Each read costs the same, whether it brings a byte or a thousand. So a connection that has brought
 little several times rests, and what it sends meanwhile comes in one read.
@@ -16,19 +16,19 @@ REST_SECONDS = 0.1
 REST_SECONDS_EACH = 0.0005
 
 
-class Crumbling(Protocol):
+class RestingConnection(Protocol):
     def read_again(self) -> None: ...
 
 
-class Crumbs:
+class SmallReads:
     """Those that rest, all until the same moment."""
 
     def __init__(self, clock: Clock) -> None:
-        self._resting: list[Crumbling] = []
+        self._resting: list[RestingConnection] = []
         self._rest_seconds = REST_SECONDS
         self._rest = Debounced(clock, REST_SECONDS, self._end)
 
-    def add(self, connection: Crumbling) -> None:
+    def add(self, connection: RestingConnection) -> None:
         self._resting.append(connection)
         self._rest.request(self._rest_seconds)
 

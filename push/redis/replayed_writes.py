@@ -1,8 +1,8 @@
-"""Writes that nobody waits for are told again to a new master (architecture, rule 11).
+"""Writes that nobody waits for are repeated to a new master (architecture, rule 11).
 
 What a caller waits for is answered once replicas have it. What a connector stores by itself, as
 cursors, is done when the master has done it; a master that is killed then may take it with it, and
-nobody would ever say it again. So such calls are kept until replicas have them, and made again, in
+nobody would repeat it. So such calls are kept until replicas have them, and made again, in
 their order, on every new connection. Their scripts do nothing the second time.
 """
 
@@ -51,7 +51,7 @@ class _Call(NamedTuple):
     size_bytes: int
 
 
-class RetoldWrites:
+class ReplayedWrites:
     """Those of one server. Nothing is kept where it has no replicas."""
 
     def __init__(self, reactor: Clock, server: ReplicatedServer, *, is_replicated: bool) -> None:
@@ -60,7 +60,7 @@ class RetoldWrites:
         self._kept: dict[int, _Call] = {}  # by number, in the order in which they were answered
         self._kept_bytes = 0
         self._number = 0
-        self._told_to: tuple[object, ...] = ()  # the connections that had all that is kept
+        self._repeated_to: tuple[object, ...] = ()  # the connections that had all that is kept
         self._turns = Semaphore(1)
         self._looks = SingleFlight(self._look, _log_failure)
         self._look_soon = Debounced(reactor, CONFIRM_SECONDS, self._looks.request)
@@ -74,11 +74,11 @@ class RetoldWrites:
         self, script: Script, arguments: Sequence[Argument], again: Sequence[Argument] | Again
     ) -> Any:
         """What the script returns, once the master has run it. `again`: its arguments when it is
-        told again. Raises `StoreUnavailable`: nothing is kept then.
+        repeated. Raises `StoreUnavailable`: nothing is kept then.
         """
         if not self._is_replicated:
             return await self._server.run(script, [], arguments)
-        await self.tell_again()  # first: what is told now may be later than that
+        await self.replay()  # first: the call of now may be later than that
         connections = self._server.connections
         answer = await self._server.run(script, [], arguments)
         kept = again(answer) if callable(again) else again
@@ -91,9 +91,9 @@ class RetoldWrites:
 
     def _keep(self, call: _Call, connections: tuple[object, ...]) -> None:
         if not self._kept:
-            self._told_to = connections
-        elif connections != self._told_to:
-            self._told_to = ()
+            self._repeated_to = connections
+        elif connections != self._repeated_to:
+            self._repeated_to = ()
         self._number += 1
         self._kept[self._number] = call
         self._kept_bytes += call.size_bytes
@@ -117,37 +117,43 @@ class RetoldWrites:
             self._looks.request()
 
     async def _look(self) -> None:
-        """Forget what replicas have; tell a new master what it may not have."""
+        """Forget what replicas have; repeat to a new master what it may not have."""
         try:
-            await self.tell_again()
+            await self.replay()
             last, connections = self._number, self._server.connections
             confirmed = await self._server.is_on_replicas()
-            if confirmed and connections == self._server.connections == self._told_to:
+            if confirmed and connections == self._server.connections == self._repeated_to:
                 for number in [number for number in self._kept if number <= last]:
                     self._forget(number)
         except StoreUnavailable as error:
-            log.debug("Told again later: {reason}", reason=error.reason, event="redis.not_retold")
+            log.debug(
+                "Writes are not repeated to the new master yet; tried again: {reason}",
+                reason=error.reason,
+                event="redis.not_retold",
+            )
         if self._kept:
             self._look_soon.request()
 
-    async def tell_again(self) -> None:
-        """Return when all that is kept was told to the master of now. Raises `StoreUnavailable`."""
-        if not self._kept or self._told_to == self._server.connections:
+    async def replay(self) -> None:
+        """Return when the master of now has all that is kept. Raises `StoreUnavailable`."""
+        if not self._kept or self._repeated_to == self._server.connections:
             return
         async with self._turns:
             connections: tuple[object, ...] = ()
-            while self._kept and self._told_to != self._server.connections:
+            while self._kept and self._repeated_to != self._server.connections:
                 connections = self._server.connections
                 for number, call in [*self._kept.items()]:
-                    await self._tell(number, call)
+                    await self._repeat(number, call)
                 if connections == self._server.connections:
-                    self._told_to = connections
+                    self._repeated_to = connections
 
-    async def _tell(self, number: int, call: _Call) -> None:
+    async def _repeat(self, number: int, call: _Call) -> None:
         try:
             await self._server.run(call.script, [], call.arguments)
         except txredisapi.RedisError:
-            log.failure("A write could not be told again", event="redis.retelling_failed")
+            log.failure(
+                "A write could not be repeated to the new master", event="redis.retelling_failed"
+            )
             self._forget(number)
 
 
@@ -156,4 +162,8 @@ def _size(part: Argument) -> int:
 
 
 def _log_failure(failure: Failure) -> None:
-    log.failure("Writes could not be told again", failure=failure, event="redis.retelling_failed")
+    log.failure(
+        "Writes could not be repeated to the new master",
+        failure=failure,
+        event="redis.retelling_failed",
+    )

@@ -79,8 +79,8 @@ def test_a_push_of_a_client_that_has_gone_is_finished(web: Web, held: Deferred[N
 
     assert len(web.behind.pushed) == 1
     assert connection.transport.value() == b""
-    assert web.site.crowd.size == 0
-    assert web.site.crowd.body_bytes == 0
+    assert web.site.connection_limits.size == 0
+    assert web.site.connection_limits.body_bytes == 0
 
 
 def test_a_request_is_not_ended_while_it_is_answered_but_an_idle_connection_is(
@@ -109,12 +109,12 @@ def test_a_client_that_does_not_read_is_counted_and_gets_nothing_more_until_it_d
     let_go(web, held)
     connection.pass_turns()
     assert len(web.behind.pushed) == 1
-    assert web.site.crowd.unread_bytes == len(connection.responses()[0].content)
+    assert web.site.connection_limits.unread_bytes == len(connection.responses()[0].content)
     connection.protocol.resumeProducing()
     connection.pass_turns()
 
     assert len(connection.responses()) == 2
-    assert web.site.crowd.unread_bytes == 0
+    assert web.site.connection_limits.unread_bytes == 0
     connection.close()
 
 

@@ -10,7 +10,7 @@ import pytest
 from twisted.internet.defer import Deferred
 
 from push.access.rate_limits import RefusalCounts
-from push.http.edge import crowd
+from push.http.edge import connection_limits
 from push.http.framework.access import KEYLESS_BODY_BYTES
 from push.http.framework.site import REQUEST_SECONDS
 from tests.http.conftest import Connection, Web, make_request
@@ -48,10 +48,10 @@ def test_health_is_answered_though_all_connections_are_held(
 
     assert statuses(asking) == [200]
     assert [connection.open for connection in held] == [False] + [True] * 9
-    assert refusals == {crowd.CONNECTIONS: 1}
+    assert refusals == {connection_limits.CONNECTIONS: 1}
     for connection in (*held, asking):
         connection.close()
-    assert web.site.crowd.size == 0
+    assert web.site.connection_limits.size == 0
 
 
 def test_a_client_with_a_key_stays_while_there_are_others(make_web: MakeWeb) -> None:
@@ -109,7 +109,7 @@ def test_strangers_whose_requests_take_long_do_not_keep_others_away(make_web: Ma
     assert [statuses(connection) for connection in registering[1:]] == [[201]] * 14
     for connection in (backend, asking, *registering):
         connection.close()
-    assert web.site.crowd.size == 0
+    assert web.site.connection_limits.size == 0
 
 
 def test_health_is_answered_though_all_connections_are_at_work(make_web: MakeWeb) -> None:
@@ -123,7 +123,7 @@ def test_health_is_answered_though_all_connections_are_at_work(make_web: MakeWeb
         asking = web.connect()
         asking.send(HEALTH)
         assert statuses(asking) == [200]
-    assert web.site.crowd.size == 16 + 1
+    assert web.site.connection_limits.size == 16 + 1
     web.behind.waiting.callback(None)
     assert [statuses(connection) for connection in busy] == [[202]] * 16
     for connection in (*busy, asking):
@@ -140,7 +140,7 @@ def test_a_request_of_a_backend_that_is_being_answered_is_never_ended_for_anothe
         connection.send(make_request("POST", "/v1/push", PUSH, key="push-key"))
 
     assert web.site.buildProtocol(None) is None
-    assert refusals == {crowd.CONNECTIONS: 1}
+    assert refusals == {connection_limits.CONNECTIONS: 1}
 
     web.behind.waiting.callback(None)
     assert [statuses(connection) for connection in busy] == [[202], [202]]
@@ -172,7 +172,7 @@ def test_without_a_key_a_body_is_small_where_no_key_is_needed(make_web: MakeWeb)
 def test_bodies_are_bounded_in_all(
     make_web: MakeWeb, refusals: RefusalCounts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(crowd, "MAX_BODY_BYTES_IN_ALL", 1000)
+    monkeypatch.setattr(connection_limits, "MAX_BODY_BYTES_IN_ALL", 1000)
     web = make_web(refusals=refusals)
     one, other = web.connect(), web.connect()
     one.send(head(600))
@@ -181,7 +181,7 @@ def test_bodies_are_bounded_in_all(
     problem = other.responses()[0].assert_problem("unavailable")
     assert "127.0.0.1" not in problem["detail"]
     assert other.responses()[0].headers["retry-after"] == "1"
-    assert refusals == {crowd.BODIES: 1}
+    assert refusals == {connection_limits.BODIES: 1}
     one.send(PUSH.ljust(600))
     assert statuses(one) == [202]
     # What was answered, and what has gone, is not held any more.
@@ -196,8 +196,8 @@ def test_strangers_leave_room_for_bodies_of_backends(
     make_web: MakeWeb, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The key of an app is in every copy of it: it says nothing about who sends."""
-    monkeypatch.setattr(crowd, "MAX_BODY_BYTES_IN_ALL", 2000)
-    monkeypatch.setattr(crowd, "MAX_BODY_BYTES_OF_STRANGERS", 1000)
+    monkeypatch.setattr(connection_limits, "MAX_BODY_BYTES_IN_ALL", 2000)
+    monkeypatch.setattr(connection_limits, "MAX_BODY_BYTES_OF_STRANGERS", 1000)
     web = make_web()
     strangers = [web.connect() for _ in range(3)]
     for connection, size in zip(strangers, (900, 200, 100), strict=True):
@@ -209,10 +209,10 @@ def test_strangers_leave_room_for_bodies_of_backends(
         connection.send(make_request("POST", "/v1/push", PUSH, key="push-key"))
         connection.send(head(500))
     assert [statuses(connection) for connection in backends] == [[202], [202]]
-    assert web.site.crowd.body_bytes == 2000
+    assert web.site.connection_limits.body_bytes == 2000
     for connection in (*strangers, *backends):
         connection.close()
-    assert web.site.crowd.body_bytes == 0
+    assert web.site.connection_limits.body_bytes == 0
 
 
 def stall(connection: Connection) -> None:
@@ -225,7 +225,7 @@ def test_unread_answers_are_bounded_in_all(
 ) -> None:
     web = make_web(refusals=refusals)
     size = len(web.request("GET", "/docs").content)
-    monkeypatch.setattr(crowd, "MAX_UNREAD_BYTES_IN_ALL", 3 * size)
+    monkeypatch.setattr(connection_limits, "MAX_UNREAD_BYTES_IN_ALL", 3 * size)
     connections = [web.connect() for _ in range(5)]
     for connection in connections:
         stall(connection)
@@ -233,7 +233,7 @@ def test_unread_answers_are_bounded_in_all(
         assert len(connection.responses()) == 1, "the others wait until it was read"
 
     assert [connection.open for connection in connections] == [False, False, True, True, True]
-    assert refusals == {crowd.UNREAD: 2}
+    assert refusals == {connection_limits.UNREAD: 2}
     reading = connections[-1]
     reading.protocol.resumeProducing()
     reading.pass_turns()
@@ -247,7 +247,7 @@ def test_unread_answers_of_strangers_go_first(
 ) -> None:
     web = make_web()
     size = len(web.request("GET", "/docs").content)
-    monkeypatch.setattr(crowd, "MAX_UNREAD_BYTES_IN_ALL", 2 * size)
+    monkeypatch.setattr(connection_limits, "MAX_UNREAD_BYTES_IN_ALL", 2 * size)
     backend, *strangers = [web.connect() for _ in range(4)]
     for connection in (backend, *strangers):
         stall(connection)

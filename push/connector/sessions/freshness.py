@@ -38,7 +38,7 @@ RETRY_SECONDS = 1.0
 HOLD_SECONDS = 1.0
 
 
-class Currency:
+class Freshness:
     """Of the sessions of one connector. Questions and leases go through the first server."""
 
     def __init__(

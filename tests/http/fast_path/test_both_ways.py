@@ -11,7 +11,7 @@ import pytest
 
 from push.access.rate_limits import RefusalCounts
 from push.access.request_rates import Quota
-from push.http.direct.plain_request import MAX_BYTES, MAX_HEAD_BYTES, MAX_HEADERS, PlainReader
+from push.http.fast_path.plain_request import MAX_BYTES, MAX_HEAD_BYTES, MAX_HEADERS, PlainReader
 from push.wire.errors import LimitPolicy, RequestError
 from tests.http.conftest import Behind, MakeWeb, Web
 
@@ -246,11 +246,11 @@ def see(web: Web, pieces: Sequence[bytes], audit: Trail, tracer: Traces, refusal
             connection.send(piece)
     answers = re.sub(rb"\r\nDate: [^\r]+", b"\r\nDate: now", connection.transport.value())
     answers = answers.replace(b"\r\nRatelimit", b"\r\nRateLimit")  # twisted.web's spelling
-    held_bytes = web.site.crowd.body_bytes
+    held_bytes = web.site.connection_limits.body_bytes
     timers = sorted(call.getTime() for call in web.clock.getDelayedCalls())
     is_open, half_closed = connection.open, connection.transport.write_closed
     connection.close()
-    assert web.site.crowd.size == 0
+    assert web.site.connection_limits.size == 0
     metrics = web.request("GET", "/metrics").content.decode()
     return Seen(
         answers,

@@ -15,9 +15,9 @@ local function is_before(one, other)
   return one.user < other.user
 end
 
-local heir
+local next_owner
 for _, user in ipairs(redis.call('HKEYS', members_key(gid))) do
   local member = user ~= request.user and member_of(gid, user)
-  if member and (not heir or is_before(member, heir)) then heir = member end
+  if member and (not next_owner or is_before(member, next_owner)) then next_owner = member end
 end
-return done(actor.role, heir and heir.user or '')
+return done(actor.role, next_owner and next_owner.user or '')

@@ -40,7 +40,7 @@ class Client(Protocol):
         """End it at once."""
 
 
-class Crowd:
+class ConnectionLimits:
     """`refusals` counts what did not fit."""
 
     def __init__(self, max_connections: int, refusals: RefusalCounts) -> None:

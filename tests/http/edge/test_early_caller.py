@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from twisted.internet.task import Clock
 
-from push.http.edge.first_look import HEALTH, HEALTH_AT_ONCE, HEALTH_PER_SECOND, FirstLook
+from push.http.edge.early_caller import HEALTH, HEALTH_AT_ONCE, HEALTH_PER_SECOND, EarlyCaller
 
 OWNERS = {"right": "backend"}
 
@@ -16,8 +16,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def look(clock: Clock) -> FirstLook:
-    return FirstLook(clock, lambda key: OWNERS.get(key, ""))
+def look(clock: Clock) -> EarlyCaller:
+    return EarlyCaller(clock, lambda key: OWNERS.get(key, ""))
 
 
 @pytest.mark.parametrize(
@@ -36,11 +36,11 @@ def look(clock: Clock) -> FirstLook:
         (b"\x16\x03\x01\x02\x00\x01", ""),
     ],
 )
-def test_who_sends_it(look: FirstLook, data: bytes, owner: str) -> None:
+def test_who_sends_it(look: EarlyCaller, data: bytes, owner: str) -> None:
     assert look.owner(data) == owner
 
 
-def test_many_requests_for_health_are_as_any_of_strangers(look: FirstLook, clock: Clock) -> None:
+def test_many_requests_for_health_are_as_any_of_strangers(look: EarlyCaller, clock: Clock) -> None:
     request = b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
     at_once = sum(look.owner(request) == HEALTH for _ in range(1000))
     assert HEALTH_AT_ONCE <= at_once <= HEALTH_AT_ONCE + 1

@@ -20,7 +20,7 @@ _HEALTH = re.compile(rb"(?:GET|HEAD) /(?:healthz|readyz) ")
 _KEY = re.compile(rb"\r\nauthorization:[ \t]*bearer[ \t]+([!-~]{1,200})[ \t]*\r\n", re.IGNORECASE)
 
 
-class FirstLook:
+class EarlyCaller:
     """`owner_of_key` tells whose a key is, "" for one that names nobody."""
 
     def __init__(self, clock: Clock, owner_of_key: Callable[[str], str]) -> None:

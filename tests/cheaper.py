@@ -1,0 +1,51 @@
+"""What makes a run of ten thousand tests cheaper and leaves nothing out."""
+
+from __future__ import annotations
+
+import gc
+from typing import Any
+
+import _pytest.unittest
+import pytest
+from _pytest.runner import runtestprotocol
+from werkzeug.routing import Rule
+
+# Objects of a test mostly live until its end, and then are collected (`logged_errors`): with
+# Python's usual 700 they are looked at many times before.
+YOUNG_OBJECTS = 20_000
+# What `Rule.compile` makes of a route of this text, without what belongs to one rule.
+_compile = Rule.compile
+_compiled: dict[str, dict[str, Any]] = {}
+
+
+def set_up() -> None:
+    gc.set_threshold(YOUNG_OBJECTS, *gc.get_threshold()[1:])
+    Rule.compile = _compile_once  # type: ignore[method-assign]
+    # At each test pytest looks, in 1.5 ms, which Twisted its trial is of. No test here is of trial.
+    _pytest.unittest._get_twisted_version = lambda: _pytest.unittest.TwistedVersion.NotInstalled
+
+
+def _compile_once(rule: Rule) -> None:
+    """Werkzeug reads a route and compiles functions that build its addresses: in 20 ms for all
+    routes of a site. Nothing of ours calls those, and two thousand tests make a site."""
+    assert not rule.defaults, "they are compiled in"
+    if rule.rule not in _compiled:
+        _compile(rule)
+        names = ("_parts", "_trace", "_converters", "arguments")
+        _compiled[rule.rule] = {name: getattr(rule, name) for name in names}
+    vars(rule).update(_compiled[rule.rule])
+
+
+def run_and_tell(item: pytest.Item, nextitem: pytest.Item | None) -> bool:
+    """As `_pytest.runner.pytest_runtest_protocol`, for a process of xdist: of a test that passed
+    only one report is sent, instead of three and two that it begins and ends."""
+    for report in runtestprotocol(item, log=False, nextitem=nextitem):
+        if report.when == "call" or not report.passed:
+            item.ihook.pytest_runtest_logreport(report=report)
+    return True
+
+
+def tells_little(config: pytest.Config) -> bool:
+    """A process of xdist, and nobody has asked for what passed reports of fixtures say."""
+    option = config.option
+    return hasattr(config, "workerinput") and option.durations is None and not option.xmlpath
