@@ -21,7 +21,8 @@ _LOOK = int(socket.MSG_PEEK | socket.MSG_DONTWAIT)
 
 
 class Arrival:
-    """A connection. `owner`: who seems to come, "" for a stranger. `line`: where it waits."""
+    """A connection. `owner`: who seems to come, "" for a stranger. `line`: of those with whom it
+    waits."""
 
     __slots__ = ("address", "is_silent", "line", "owner", "socket")
 
@@ -61,7 +62,7 @@ class ArrivalsSocket(ListeningSocket):
         return Arrival(*socket.socket.accept(self))
 
 
-class WaitingStrangers:
+class WaitingArrivals:
     """Those that wait, `most` at one time, in lines: strangers of an address, or connections of one
     that is known. Each line has its turn after the other.
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from push.http.edge.arrivals import Arrival, ArrivalsSocket, WaitingStrangers
+from push.http.edge.arrivals import Arrival, ArrivalsSocket, WaitingArrivals
 from push.wire.addresses import Networks
 from tests.waiting import DEADLINE_SECONDS, wait_for
 
@@ -104,7 +104,7 @@ def test_the_one_that_is_let_in_is_accepted_once(door: Door) -> None:
 
 
 def test_addresses_take_turns_and_each_has_an_order(door: Door) -> None:
-    strangers = WaitingStrangers(10, NOBODY)
+    strangers = WaitingArrivals(10, NOBODY)
     waiting = arrivals(door, "192.0.2.1", "192.0.2.1", "192.0.2.1", "192.0.2.2")
     for arrival in waiting:
         strangers.add(arrival)
@@ -117,7 +117,7 @@ def test_addresses_take_turns_and_each_has_an_order(door: Door) -> None:
 @pytest.mark.parametrize("is_proxy", [False, True])
 def test_an_address_that_has_most_places_gives_one_up(door: Door, is_proxy: bool) -> None:
     proxies = Networks(["192.0.2.1"] if is_proxy else [])
-    strangers = WaitingStrangers(3, proxies)
+    strangers = WaitingArrivals(3, proxies)
     waiting = arrivals(door, "192.0.2.1", "192.0.2.1", "192.0.2.2")
     for arrival in waiting:
         strangers.add(arrival)
@@ -132,14 +132,14 @@ def test_an_address_that_has_most_places_gives_one_up(door: Door, is_proxy: bool
     assert strangers.size == 0
 
 
-def show_who_they_are(door: Door, strangers: WaitingStrangers) -> list[Arrival]:
+def show_who_they_are(door: Door, strangers: WaitingArrivals) -> list[Arrival]:
     found: list[Arrival] = []
     wait_for(lambda: found.extend(strangers.recognised(owner_of)) or found)
     return found
 
 
 def test_one_that_shows_a_key_later_waits_no_longer(door: Door) -> None:
-    strangers = WaitingStrangers(10, NOBODY)
+    strangers = WaitingArrivals(10, NOBODY)
     late, silent = door.arrival(), door.arrival()
     for arrival in (late, silent):
         arrival.look(owner_of)
@@ -158,7 +158,7 @@ def test_what_a_stranger_has_brought_is_looked_at_once(door: Door) -> None:
         looks.append(data)
         return ""
 
-    strangers = WaitingStrangers(10, NOBODY)
+    strangers = WaitingArrivals(10, NOBODY)
     strangers.add(door.arrival(b"no key"))
     wait_for(lambda: strangers.recognised(look) == [] and looks)
     strangers.recognised(look)
