@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 
 from twisted.internet.defer import Deferred
@@ -14,16 +14,22 @@ from push.runtime.timers import Debounced
 # After that what is still done holds up nobody any more: its server may be unreachable,
 # and others are not.
 HOLD_SECONDS = 0.1
+# An owner who has had no place for so long comes before those who had one.
+RESTED_SECONDS = 0.05
+
+_Waiting = dict[Hashable, deque[Deferred[object]]]  # by owner, who is next first
 
 
 class Places:
-    """`at_a_time` of them; those that wait get one in order."""
+    """`at_a_time` of them. Of those that wait, each owner gets one in turn, however many wait."""
 
     def __init__(self, clock: Clock, at_a_time: int) -> None:
         self._clock = clock
         self._at_a_time = at_a_time
         self._begun: dict[object, float] = {}  # since when each place is taken, in order
-        self._waiting: deque[Deferred[object]] = deque()
+        self._lately: dict[Hashable, float] = {}  # when owners got their last place, in order
+        self._rested: _Waiting = {}
+        self._others: _Waiting = {}
         self._giving = False
         self._look = Debounced(clock, HOLD_SECONDS, self._give_back_held)
 
@@ -31,15 +37,12 @@ class Places:
         self._look.cancel()
 
     @asynccontextmanager
-    async def place(self) -> AsyncIterator[None]:
-        """Inside it one is taken."""
-        if self._has_free and not self._waiting:
-            place = self._take()
+    async def place(self, owner: Hashable) -> AsyncIterator[None]:
+        """Inside it `owner` has one."""
+        if self._has_free and not self._is_waited_for:
+            place = self._take(owner)
         else:
-            turn: Deferred[object] = Deferred(self._waiting.remove)
-            self._waiting.append(turn)
-            self._look.request(self._until_held_seconds())
-            place = await turn
+            place = await self._turn_of(owner)
         try:
             yield
         finally:
@@ -50,18 +53,42 @@ class Places:
     def _has_free(self) -> bool:
         return len(self._begun) < self._at_a_time
 
-    def _take(self) -> object:
-        place = object()
-        self._begun[place] = self._clock.seconds()
+    @property
+    def _is_waited_for(self) -> bool:
+        return bool(self._rested or self._others)
+
+    def _take(self, owner: Hashable) -> object:
+        self._forget_rested()
+        place, now = object(), self._clock.seconds()
+        self._begun[place] = now
+        self._lately.pop(owner, None)
+        self._lately[owner] = now
         return place
+
+    def _forget_rested(self) -> None:
+        rested_since = self._clock.seconds() - RESTED_SECONDS
+        while self._lately:
+            owner = next(iter(self._lately))
+            if self._lately[owner] > rested_since:
+                return
+            del self._lately[owner]
+
+    def _turn_of(self, owner: Hashable) -> Deferred[object]:
+        self._forget_rested()
+        queue = self._others if owner in self._lately else self._rested
+        turn: Deferred[object] = Deferred(lambda turn: _leave(queue, owner, turn))
+        queue.setdefault(owner, deque()).append(turn)
+        self._look.request(self._until_held_seconds())
+        return turn
 
     def _give(self) -> None:
         if self._giving:
             return  # one that was given a place has ended at once: the caller that gives sees it
         self._giving = True
         try:
-            while self._waiting and self._has_free:
-                self._waiting.popleft().callback(self._take())
+            while self._is_waited_for and self._has_free:
+                owner, turn = _next_of(self._rested or self._others)
+                turn.callback(self._take(owner))
         finally:
             self._giving = False
 
@@ -77,5 +104,20 @@ class Places:
                 break
             del self._begun[place]
         self._give()
-        if self._waiting:
+        if self._is_waited_for:
             self._look.request(self._until_held_seconds())
+
+
+def _next_of(queue: _Waiting) -> tuple[Hashable, Deferred[object]]:
+    owner = next(iter(queue))
+    turns = queue.pop(owner)
+    turn = turns.popleft()
+    if turns:
+        queue[owner] = turns  # behind the others
+    return owner, turn
+
+
+def _leave(queue: _Waiting, owner: Hashable, turn: Deferred[object]) -> None:
+    queue[owner].remove(turn)
+    if not queue[owner]:
+        del queue[owner]

@@ -8,7 +8,7 @@ import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from push.runtime.places import HOLD_SECONDS, Places
+from push.runtime.places import HOLD_SECONDS, RESTED_SECONDS, Places
 
 AT_A_TIME = 3
 
@@ -23,15 +23,15 @@ class Works:
         self.ends: list[Deferred[None]] = []
         self.done: list[Deferred[None]] = []
 
-    def begin(self, *, ends_at_once: bool = False) -> None:
+    def begin(self, owner: str = "", *, ends_at_once: bool = False) -> None:
         number = len(self.ends)
         self.ends.append(Deferred())
         if ends_at_once:
             self.ends[-1].callback(None)
-        self.done.append(Deferred.fromCoroutine(self._work(number)))
+        self.done.append(Deferred.fromCoroutine(self._work(owner, number)))
 
-    async def _work(self, number: int) -> None:
-        async with self.places.place():
+    async def _work(self, owner: str, number: int) -> None:
+        async with self.places.place(owner):
             self.begun.append(number)
             await self.ends[number]
 
@@ -52,6 +52,30 @@ def test_the_next_in_order_begins_when_one_ends(works: Works) -> None:
     assert works.begun == [0, 1, 2, 3]
     works.ends[3].callback(None)
     assert works.begun == [0, 1, 2, 3, 4]
+
+
+def test_who_had_no_place_lately_comes_first(works: Works) -> None:
+    for owner in ("anna", "bob", "carol"):
+        works.begin(owner)  # 0, 1, 2
+    for owner in ("anna", "bob", "dora", "anna"):
+        works.begin(owner)  # 3, 4, 5, 6
+    works.ends[0].callback(None)
+    assert works.begun[3:] == [5]
+    works.clock.advance(RESTED_SECONDS)
+    works.begin("bob")  # 7
+    for number in (1, 2, 5, 7):
+        works.ends[number].callback(None)
+    assert works.begun[4:] == [7, 3, 4, 6]
+
+
+def test_one_owner_does_not_make_others_wait_for_all_that_it_wants(works: Works) -> None:
+    for _ in range(AT_A_TIME + 3):
+        works.begin("greedy")
+    works.begin("anna")
+    works.begin("bob")
+    for number in range(5):
+        works.ends[number].callback(None)
+    assert works.begun == [0, 1, 2, 6, 7, 3, 4, 5]
 
 
 def test_a_place_is_free_again_after_an_error(works: Works) -> None:

@@ -112,7 +112,7 @@ class SessionSubscriptions:
             if confirmed.called:
                 subscription.subscribed = True
             else:
-                waiting.append(confirmed.addCallback(_mark_heard, subscription))
+                waiting.append(confirmed.addCallback(_mark_subscribed, subscription))
         return gather_deferreds(waiting)
 
     def end(self, device: DeviceSession) -> None:
@@ -230,7 +230,7 @@ class SessionSubscriptions:
             is_as_recorded = False
             while not is_as_recorded and not device.is_over:
                 try:
-                    async with self._reading.place():
+                    async with self._reading.place(device):
                         refresh.again = False
                         served = len(refresh.waiters)
                         record = await self._record(device)
@@ -351,6 +351,6 @@ def _fire(waiters: Iterable[Deferred[None]]) -> None:
         waiter.callback(None)
 
 
-def _mark_heard(result: None, subscription: Subscription) -> None:
+def _mark_subscribed(result: None, subscription: Subscription) -> None:
     subscription.subscribed = True
     return result

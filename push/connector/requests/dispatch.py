@@ -166,11 +166,12 @@ class RequestDispatcher:
 
     async def _carry_out_in_its_place(self, device: DeviceSession, is_large: bool) -> None:
         """Among those of other sessions."""
-        reads = self._port.reads
+        reads, owner = self._port.reads, device.user or device.session_id
+        places = reads.large_requests.turn() if is_large else reads.request_places.place(owner)
         self._in_line.add(device)
         self._tell_settled(device)
         try:
-            async with reads.large_requests.turn() if is_large else reads.request_places.place():
+            async with places:
                 self._in_line.remove(device)
                 await self._carry_out_next(device)
         finally:
