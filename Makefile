@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 JOBS := 8
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: run demo test quick lint docs changelog bench clean
+.PHONY: run demo test quick lint web-tools docs changelog bench clean
 .DEFAULT_GOAL := run
 
 # The stamps are made anew when what is to be installed changes. The second --quiet hides setuptools'
@@ -50,8 +50,7 @@ demo: $(VENV)/installed
 test quick: export PYTHONDONTWRITEBYTECODE :=
 test: $(VENV)/development
 	@sh .ci/system-packages
-	@$(MAKE) --no-print-directory -j 2 lint $(VENV)/compiled
-	@sh .ci/web-tools
+	@$(MAKE) --no-print-directory -j 3 lint $(VENV)/compiled web-tools
 	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
 
 # What needs no daemon in a process of its own: while you write.
@@ -64,6 +63,9 @@ lint: $(VENV)/development
 	$(BIN)/mypy
 	$(BIN)/shellcheck etc/push-ctl.sh .ci/lua .ci/python .ci/run .ci/system-packages .ci/web-tools benchmarks/peers.sh
 	@sh .ci/lua
+
+web-tools: $(VENV)/development
+	@sh .ci/web-tools
 
 # HTML in build/docs, all of it from scratch (-E): a page that did not change would hide its warnings. A warning
 # is an error: a link that leads nowhere, a page that nothing links to.
