@@ -23,6 +23,7 @@ from twisted.internet import reactor
 print(json.dumps({
     "name": __name__, "argv": sys.argv, "folder": os.getcwd(), "path": sys.path[0],
     "variable": os.environ.get("PUSH_TRIED"), "warm": "push.daemons.compose" in sys.modules,
+    "stdin": [sys.stdin.seekable(), sys.stdin.isatty()], "stdout": sys.stdout.line_buffering,
     "random": random.random(), "files": len(os.listdir("/proc/self/fd")),
 }))
 print("an error", file=sys.stderr)
@@ -133,6 +134,97 @@ def test_a_signal_ends_it_and_is_its_status(tmp_path: Path, number: int) -> None
         process.wait(0)
     process.send_signal(number)
     assert process.wait(DEADLINE_SECONDS) == -number
+
+
+@pytest.fixture
+def command(script: Path) -> list[str]:
+    """What stands for the script; what a shell would start."""
+    warm.commands()
+    return warm._the_host().words_for(script)
+
+
+def test_a_command_is_as_if_it_were_started_itself(
+    script: Path, command: list[str], tmp_path: Path
+) -> None:
+    ran = subprocess.run(
+        [*command, "a", "b c"],
+        input="5",
+        env={**os.environ, "PUSH_TRIED": "yes", "PATH": "/"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = json.loads(ran.stdout)
+    assert (found["name"], found["warm"]) == ("__main__", True)
+    assert found["stdin"] == [False, False]
+    assert not found["stdout"]
+    assert found["argv"] == [str(script), "a", "b c"]
+    assert (found["folder"], found["path"]) == (str(tmp_path), str(tmp_path))
+    assert found["variable"] == "yes"
+    assert (ran.returncode, ran.stderr) == (5, "an error\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "variables"),
+    [(["/dev/fd/0"], {}), ([], {"LANG": "C"}), ([], {"PYTHONUTF8": "1"})],
+)
+def test_a_command_that_cannot_begin_warm_begins_cold(
+    command: list[str], arguments: list[str], variables: dict[str, str]
+) -> None:
+    ran = subprocess.run(
+        [*command, *arguments],
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert not json.loads(ran.stdout)["warm"]
+    assert ran.returncode == 7
+
+
+def test_a_command_at_a_terminal_knows_it(script: Path, command: list[str]) -> None:
+    ours, theirs = os.openpty()
+    os.write(ours, b"5\n")
+    process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=subprocess.DEVNULL)
+    os.close(theirs)
+    assert process.wait(DEADLINE_SECONDS) == 5
+    _, said = os.read(ours, 65536).split(b"\n", 1)  # first what was typed
+    os.close(ours)
+    found = json.loads(said)
+    assert found["stdin"] == [False, True]
+    assert found["stdout"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=str)
+def test_a_signal_ends_a_command_and_what_it_stands_for(
+    script: Path, command: list[str], number: int
+) -> None:
+    script.write_text(f"import os\nprint(os.getpid(), flush=True)\n{SLEEPS}")
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        pid = int(process.stdout.readline())
+        assert process.stdout.readline() == "begun\n"
+        process.send_signal(number)
+        assert process.wait(DEADLINE_SECONDS) == -number
+    wait_for(lambda: not Path(f"/proc/{pid}").exists())
+
+
+def test_a_command_whose_process_is_killed_says_so(script: Path, command: list[str]) -> None:
+    script.write_text("import os\nos.kill(os.getpid(), 9)")
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+
+
+def test_a_command_that_is_to_ignore_a_signal_ignores_it(script: Path, command: list[str]) -> None:
+    script.write_text("import signal\nprint(signal.getsignal(2) is signal.SIG_IGN)")
+    ran = subprocess.run(
+        ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *command],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ran.stdout == "True\n"
 
 
 def test_a_daemon_that_begins_warm_says_what_one_says_that_begins_cold(

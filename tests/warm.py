@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import atexit
 import contextlib
-import json
+import marshal
 import os
 import resource
+import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -25,8 +27,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from tests.warm_host import can_fork
+
 COLD = os.environ.get("PUSH_TEST_COLD", "") not in ("", "0")
+BIN = Path(sys.executable).parent
 HOST = Path(__file__).with_name("warm_host.py")
+COMMAND = Path(__file__).with_name("warm_command.py")
+COMMANDS = ("pushctl", "twistd")
 LOOK_SECONDS = 0.01
 MAX_ANSWER_BYTES = 1000
 
@@ -38,26 +45,41 @@ class Host:
         self.environment = dict(os.environ)
         self._lock = threading.Lock()
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
+        self.folder = Path(tempfile.mkdtemp(prefix="push-warm-"))
+        listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        listener.bind(str(self.folder / "socket"))
+        listener.listen(socket.SOMAXCONN)
+        with theirs, listener:
+            descriptors = [theirs.fileno(), listener.fileno()]
             self._process = subprocess.Popen(
-                [sys.executable, str(HOST), str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
+                [sys.executable, str(HOST), *map(str, descriptors)],
+                pass_fds=descriptors,
                 stdin=subprocess.DEVNULL,
                 cwd=HOST.parents[1],
-                env={**os.environ, "PYTHONPATH": _with_the_project()},
             )
 
     def ask(self, request: Mapping[str, Any], descriptors: Sequence[int] = ()) -> Any:
-        text = json.dumps(request).encode()
+        text = marshal.dumps(request)
         with self._lock:
             socket.send_fds(self._control, [text], descriptors)
             answer = self._control.recv(MAX_ANSWER_BYTES)
         assert answer, f"the host of warm processes has ended: {self._process.wait()}"
-        return json.loads(answer)
+        return marshal.loads(answer)
 
     def end(self) -> None:
         self._control.close()
         self._process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def words_for(self, script: Path) -> list[str]:
+        """What to start instead of `script`."""
+        return [sys.executable, "-IS", str(COMMAND), str(self.folder / "socket"), str(script)]
+
+    def make_command(self, name: str) -> None:
+        """`name` of `.venv/bin`, in our folder."""
+        words = shlex.join(self.words_for(BIN / name))
+        (self.folder / name).write_text(f'#!/bin/sh\nexec {words} "$@"\n')
+        (self.folder / name).chmod(0o755)
 
 
 _host: Host | None = None
@@ -67,8 +89,15 @@ def _the_host() -> Host:
     global _host
     if _host is None:
         _host = Host()
+        for name in COMMANDS:
+            _host.make_command(name)
         atexit.register(_host.end)
     return _host
+
+
+def commands() -> Path:
+    """A folder with `pushctl` and `twistd` that begin warm: for shells and all that starts them."""
+    return BIN if COLD else _the_host().folder
 
 
 class Warm:
@@ -122,7 +151,7 @@ def start(
     """
     environment = dict(os.environ if env is None else env)
     script = list(command[1:] if command[0] == sys.executable else command)
-    if COLD or not _can_fork(environment, script[0]):
+    if COLD or not can_fork(_the_host().environment, environment, script):
         return subprocess.Popen(
             command, env=environment, cwd=cwd, stdin=stdin, stdout=stdout, stderr=stderr
         )
@@ -140,21 +169,6 @@ def start(
             streams,
         )
     return Warm(host, pid, command, ours)
-
-
-def _can_fork(environment: Mapping[str, str], script: str) -> bool:
-    """Only variables of the program's own differ from those of the host."""
-    if not Path(script).is_file():
-        return False
-    had = _the_host().environment
-    differing = set(had.keys() | environment.keys()) - {
-        name for name in had.keys() & environment.keys() if had[name] == environment[name]
-    }
-    return all(name.startswith(("PUSH_", "PYTEST_")) for name in differing)
-
-
-def _with_the_project() -> str:
-    return os.pathsep.join(filter(None, [str(HOST.parents[1]), os.environ.get("PYTHONPATH")]))
 
 
 def _input(stdin: int | None, closing: contextlib.ExitStack) -> tuple[int, IO[bytes] | None]:

@@ -40,17 +40,26 @@ class PushByIp:
         self._clients = clients
 
     async def push(
-        self, ip: str, content: MessageContent, *, acknowledged: bool, once: IdempotencyKey | None
+        self,
+        ip: str,
+        content: MessageContent,
+        *,
+        acknowledged: bool,
+        idempotency_key: IdempotencyKey | None,
     ) -> Handed:
         """`acknowledged`: for the ledger. Raises `IdempotencyMismatch`; `StoreUnavailable`: then
         it may have happened."""
         server = self._shards.of(
-            f"{keyspace.IDEM}{once.key}" if once else f"{keyspace.MESSAGE}{content.id}"
+            f"{keyspace.IDEM}{idempotency_key.key}"
+            if idempotency_key
+            else f"{keyspace.MESSAGE}{content.id}"
         )
         key = (
-            server.key(keyspace.CLOCK) if once is None else server.key(f"{keyspace.IDEM}{once.key}")
+            server.key(keyspace.CLOCK)
+            if idempotency_key is None
+            else server.key(f"{keyspace.IDEM}{idempotency_key.key}")
         )
-        digest = "" if once is None else once.digest
+        digest = "" if idempotency_key is None else idempotency_key.digest
         to = _encode({"ip": ip})
         reserved = await server.run(
             _reserve, [key], [content.id, digest, to], decode=_reservation_of
@@ -64,7 +73,7 @@ class PushByIp:
         reached = await self._clients.push(
             ip, id, encode_content(content), acknowledged=acknowledged
         )
-        answer = b"" if once is None else _encode(reached)
+        answer = b"" if idempotency_key is None else _encode(reached)
         await server.run(_finish, [key], [id, reached.devices, answer])
         return Handed(id, reached)
 

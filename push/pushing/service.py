@@ -53,12 +53,12 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Push(msgspec.Struct, frozen=True):
-    """One request. `once`: its idempotency key, unique to its owner; None when it has none.
+    """One request. `idempotency_key`: its key, unique to its owner; None when it has none.
     `trace`: the traceparent of the request."""
 
     target: Target
     content: PushContent
-    once: str | None = None
+    idempotency_key: str | None = None
     trace: str | None = None
 
 
@@ -122,7 +122,7 @@ class PushService:
         Messages for one stream are written in the order of the items. Of items with one key the
         later wait for the earlier, and get its answer.
         """
-        keys = [item.once for item in items if item.once is not None]
+        keys = [item.idempotency_key for item in items if item.idempotency_key is not None]
         if len(set(keys)) == len(keys):
             return [result_of_item(outcome) for outcome in await self._push_all(items)]
         results: dict[int, PushResult | RequestError] = {}
@@ -168,21 +168,21 @@ class PushService:
             ]
         finally:
             for each in begun:
-                if isinstance(each, _Begun) and each.push.once is not None:
-                    self._running.discard(each.push.once)
+                if isinstance(each, _Begun) and each.push.idempotency_key is not None:
+                    self._running.discard(each.push.idempotency_key)
 
     def _begin(self, push: Push) -> _Begun | Exception:
         """Its message, with an id. From here on its key is in use."""
-        once = None
-        if push.once is not None:
-            if push.once in self._running:
+        idempotency_key = None
+        if push.idempotency_key is not None:
+            if push.idempotency_key in self._running:
                 return RequestError(
                     "in_progress",
                     "the first request with this Idempotency-Key is still running",
                     after_seconds=1,
                 )
-            self._running.add(push.once)
-            once = _once_of(push, push.once)
+            self._running.add(push.idempotency_key)
+            idempotency_key = _stored_key_of(push, push.idempotency_key)
         span = None if self._tracer is None else self._tracer.start(PUBLISH, push.trace)
         target, content = push.target, push.content
         id = self._snowflake.next_id()
@@ -196,17 +196,17 @@ class PushService:
             content.qos > 0 and not is_stored,
             _encode(as_asked(target)).decode(),
             content.collapse,
-            once,
+            idempotency_key,
             span.traceparent if span is not None and span.is_sampled else None,
         )
         return _Begun(push, message, span)
 
     async def _claimed(self, begun: _Begun | Exception) -> _Begun | Exception:
         """With the id that its key is for on all servers."""
-        if isinstance(begun, Exception) or begun.message.once is None:
+        if isinstance(begun, Exception) or begun.message.idempotency_key is None:
             return begun
         message = begun.message
-        id = await _outcome(self._publisher.claim(begun.message.once, message.id))
+        id = await _outcome(self._publisher.claim(begun.message.idempotency_key, message.id))
         if isinstance(id, Exception):
             return _refused(begun, id)
         if id == message.id:
@@ -223,7 +223,7 @@ class PushService:
             target.names[0],
             stored_content(begun.message.id, content),
             acknowledged=content.qos > 0,
-            once=begun.message.once,
+            idempotency_key=begun.message.idempotency_key,
         )
 
     def _ended(
@@ -334,10 +334,10 @@ def _apart(items: Sequence[Push], places: Sequence[int]) -> tuple[list[int], lis
     first: list[int] = []
     again: list[int] = []
     for place in places:
-        once = items[place].once
-        (again if once is not None and once in keys else first).append(place)
-        if once is not None:
-            keys.add(once)
+        idempotency_key = items[place].idempotency_key
+        (again if idempotency_key is not None and idempotency_key in keys else first).append(place)
+        if idempotency_key is not None:
+            keys.add(idempotency_key)
     return first, again
 
 
@@ -352,7 +352,7 @@ def _refused(begun: _Begun, error: Exception) -> Exception:
     return error
 
 
-def _once_of(push: Push, key: str) -> IdempotencyKey:
+def _stored_key_of(push: Push, key: str) -> IdempotencyKey:
     return IdempotencyKey(_digest(key.encode()), _digest_of(push))
 
 

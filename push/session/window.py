@@ -24,7 +24,7 @@ from push.session.subscription import (
 )
 
 MAX_ONLINE_UNACKNOWLEDGED = 256
-# Outstanding messages that are looked through for a number: of more there is a dict.
+# Outstanding messages that are looked through for an id: of more there is a dict.
 MAX_SEARCHED = 128
 _NOT_COUNTED = -1
 
@@ -71,7 +71,7 @@ class Window:
     def _only_pending(self) -> Sequence[HandedOut]:
         return () if self._only is None else self._only.pending or ()
 
-    def _by_number(self) -> dict[int, Subscription | OutstandingMessage]:
+    def _by_id(self) -> dict[int, Subscription | OutstandingMessage]:
         """`_taken`, made if need be."""
         if self._taken is None:
             only, pending = self._only, self._only_pending()
@@ -81,10 +81,10 @@ class Window:
     @property
     def outstanding(self) -> dict[int, OutstandingMessage]:
         """By message id, in the order of hand-out."""
-        return {number: self._own(number) for number in self._by_number()}
+        return {id: self._own(id) for id in self._by_id()}
 
     def find(self, message_id: int) -> OutstandingMessage | None:
-        return self._own(message_id) if message_id in self._by_number() else None
+        return self._own(message_id) if message_id in self._by_id() else None
 
     def has_room(self, messages: int, size_bytes: int) -> bool:
         if self.used == 0:
@@ -115,7 +115,7 @@ class Window:
             # `used` are the outstanding messages then. Mostly there is none.
             if self.used and any(each.message_id in message_ids for each in self._only_pending()):
                 return False
-        elif not self._by_number().keys().isdisjoint(message_ids):
+        elif not self._by_id().keys().isdisjoint(message_ids):
             return False
         return self.online is None or self.online.keys().isdisjoint(message_ids)
 
@@ -142,7 +142,7 @@ class Window:
             if only is None or only.pending is None:
                 self._only = subscription
             else:
-                taken = self._by_number()
+                taken = self._by_id()
         if pending is None:
             subscription.pending = messages
             subscription.front_since = messages[0].handed
@@ -198,19 +198,19 @@ class Window:
         subscription.position = max(subscription.position, offset)
         return False
 
-    def acknowledge_in_order(self, numbers: Sequence[int], now: float) -> Progress | None:
-        """The commonest of all: each number is that of the first message of one stream, as they
+    def acknowledge_in_order(self, message_ids: Sequence[int], now: float) -> Progress | None:
+        """The commonest of all: each id is that of the first message of one stream, as they
         come. None: it is not so, and nothing was done."""
         taken = self._taken
-        subscription = self._only if taken is None else taken.get(numbers[0])
+        subscription = self._only if taken is None else taken.get(message_ids[0])
         if type(subscription) is not Subscription or subscription.pending is None:
             return None
-        count, pending = len(numbers), subscription.pending
+        count, pending = len(message_ids), subscription.pending
         messages = pending[:count]  # all of them are the same tuple
         if count == 1:
-            if messages[0].message_id != numbers[0]:
+            if messages[0].message_id != message_ids[0]:
                 return None
-        elif [message.message_id for message in messages] != list(numbers) or not all(
+        elif [message.message_id for message in messages] != list(message_ids) or not all(
             type(message) is HandedOut for message in messages
         ):
             return None
@@ -222,8 +222,8 @@ class Window:
             self.used = self.used_bytes = 0
             return Progress(subscription, pending)
         if taken is not None:
-            for number in numbers:
-                self._release(number)
+            for message_id in message_ids:
+                self._release(message_id)
         self._pass(subscription, count, now, ACKNOWLEDGED)
         return Progress(subscription, messages)
 
@@ -291,7 +291,7 @@ class Window:
 
     def _own(self, message_id: int) -> OutstandingMessage:
         """An outstanding message as this session's own: nothing that changes may be shared."""
-        taken = self._by_number()
+        taken = self._by_id()
         found = taken[message_id]
         if isinstance(found, OutstandingMessage):
             return found
@@ -304,7 +304,7 @@ class Window:
         return delivery
 
     def _release(self, message_id: int) -> None:
-        taken = self._by_number()
+        taken = self._by_id()
         del taken[message_id]
         if not taken:
             self._taken = self._only = None
@@ -315,7 +315,7 @@ class Window:
             return [self._only] if self._only is not None and self._only.pending else []
         streams = {
             each if isinstance(each, Subscription) else each.subscription: None
-            for each in self._by_number().values()
+            for each in self._by_id().values()
         }
         return [subscription for subscription in streams if subscription.pending]
 
@@ -336,8 +336,8 @@ class Window:
 
     def unfinished(self, subscription: Subscription) -> list[OutstandingMessage]:
         """The messages of a stream that are not done, in order."""
-        numbers = [each.message_id for each in subscription.pending or () if not each.done]
-        return [self._own(number) for number in numbers]
+        message_ids = [each.message_id for each in subscription.pending or () if not each.done]
+        return [self._own(each) for each in message_ids]
 
     def progress_before(self, delivery: OutstandingMessage) -> bool:
         """Whether the device works off what it got before `delivery`, so that this may wait.
@@ -354,8 +354,8 @@ class Window:
         ahead = 0
         if self.online is not None:
             ahead = sum(handed <= message.handed for _, _, handed in self.online.values())
-        for number, other in self._by_number().items():
-            if number == message.message_id:
+        for message_id, other in self._by_id().items():
+            if message_id == message.message_id:
                 break
             ahead += isinstance(other, Subscription) or other.outcome not in (ACKNOWLEDGED, LATE)
         return ahead
@@ -389,7 +389,7 @@ class Window:
         return left
 
     def forget(self, subscription: Subscription) -> None:
-        """The stream is followed no longer: its messages take no room, their numbers stay taken."""
+        """The stream is followed no longer: its messages take no room, their ids stay taken."""
         for message in subscription.pending or ():
             self.used -= 1
             self.used_bytes -= message.size_bytes

@@ -70,8 +70,8 @@ class Message(msgspec.Struct, frozen=True):
 
     `stored` False: on the channels only, and with `online` acknowledged by the devices that are
     online. `to` is what the ledger keeps as the targets; without it the ledger keeps nothing. With
-    `once`, a request that was answered before gets the answer of then. `trace` (a traceparent) is
-    kept with the record of the ledger, and told to connectors.
+    `idempotency_key`, a request that was answered before gets the answer of then. `trace` (a
+    traceparent) is kept with the record of the ledger, and told to connectors.
     """
 
     addresses: Sequence[TargetStream]
@@ -82,7 +82,7 @@ class Message(msgspec.Struct, frozen=True):
     online: bool = False
     to: str = ""
     collapse: str | None = None
-    once: IdempotencyKey | None = None
+    idempotency_key: IdempotencyKey | None = None
     trace: str | None = None
 
 
@@ -163,8 +163,8 @@ class Publisher:
             return [outcome for (outcome,) in parts_of]
         outcomes = [_merged(message, parts_of[n]) for n, message in enumerate(messages)]
         for place, message in enumerate(messages):
-            if message.once is not None:
-                outcomes[place] = await self._released(message.once, outcomes[place])
+            if message.idempotency_key is not None:
+                outcomes[place] = await self._released(message.idempotency_key, outcomes[place])
         return outcomes
 
     def _calls_of(self, number: int, stored: bool, is_batch: bool) -> JoinedCalls[PublishedItem]:
@@ -184,32 +184,34 @@ class Publisher:
             )
         return calls
 
-    async def claim(self, once: IdempotencyKey, id: str) -> str:
-        """The id of the message that `once` names: `id`, or the one that came with it first.
+    async def claim(self, idempotency_key: IdempotencyKey, id: str) -> str:
+        """The id of the message that the key names: `id`, or the one that came with it first.
 
         One server knows that by itself when it publishes; several must agree before. Raises
         `IdempotencyMismatch`.
         """
         if len(self._shards.servers) == 1:
             return id
-        server, key = self._claim_of(once)
-        return await server.run(_claim, [key], [id, once.digest], durable=True, decode=_claimed_id)
+        server, key = self._claim_of(idempotency_key)
+        return await server.run(
+            _claim, [key], [id, idempotency_key.digest], durable=True, decode=_claimed_id
+        )
 
     async def _released(
-        self, once: IdempotencyKey, outcome: Published | Exception
+        self, idempotency_key: IdempotencyKey, outcome: Published | Exception
     ) -> Published | Exception:
         """The outcome; of one that was refused another request may have the key."""
         if isinstance(outcome, Exception) or any(stream.known for stream in outcome.outcomes):
             return outcome
-        server, key = self._claim_of(once)
+        server, key = self._claim_of(idempotency_key)
         try:
             await server.command("DEL", key)
         except StoreUnavailable as error:
             return StoreUnavailable(error.reason, unknown=error.unknown)
         return outcome
 
-    def _claim_of(self, once: IdempotencyKey) -> tuple[RedisClient, str]:
-        name = f"{keyspace.CLAIM}{once.key}"
+    def _claim_of(self, idempotency_key: IdempotencyKey) -> tuple[RedisClient, str]:
+        name = f"{keyspace.CLAIM}{idempotency_key.key}"
         server = self._shards.of(name)
         return server, server.key(name)
 
@@ -221,7 +223,7 @@ def _item_of(
     message: Message, addresses: Sequence[TargetStream], server: RedisClient
 ) -> PublishedItem:
     """What `server` is asked for: the message, for the streams that it has."""
-    once, stored = message.once, message.stored
+    idempotency_key, stored = message.idempotency_key, message.stored
     return PublishedItem(
         0,
         message.id,
@@ -233,8 +235,8 @@ def _item_of(
         message.to or None,
         message.collapse if stored else None,
         message.trace,
-        None if once is None else server.key(f"{keyspace.IDEM}{once.key}"),
-        None if once is None else once.digest,
+        None if idempotency_key is None else server.key(f"{keyspace.IDEM}{idempotency_key.key}"),
+        None if idempotency_key is None else idempotency_key.digest,
     )
 
 

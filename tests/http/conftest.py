@@ -118,7 +118,7 @@ class Behind:
         await self._check()
         target = push.target
         self.pushed.append((target, push.content))
-        self.keys.append(push.once)
+        self.keys.append(push.idempotency_key)
         if target.kind == "token" and target.names[0] not in self.devices:
             raise RequestError("unknown_token", "no device has this token", field="to.token")
         streams = max(len(target.names), 1)

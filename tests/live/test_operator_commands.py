@@ -17,6 +17,7 @@ import pytest
 from benchmarks.running import Running, started_server
 from push.pushctl.main import main
 from push.sdk.backend import PushAPI
+from tests import warm
 from tests.faults.test_webhooks import Endpoint
 from tests.live.test_terminal import CTRL_C, Terminal
 from tests.waiting import DEADLINE_SECONDS, wait_for
@@ -105,7 +106,7 @@ def begin(variables: dict[str, str]) -> Iterator[Callable[..., subprocess.Popen[
 
     def start(*arguments: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [PUSHCTL, *arguments],
+            [warm.commands() / "pushctl", *arguments],
             env={**os.environ, **variables},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

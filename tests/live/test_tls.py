@@ -8,7 +8,6 @@ import signal
 import socket
 import ssl
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from push.daemons.security.tls_context import CIPHERS, TLS_1_3_CIPHERS
 from push.sdk.backend import PushAPI
 from push.wire.frames import FrameDecoder, encode_frame
 from push.wire.signals import Signal
+from tests import warm
 from tests.live.tls import Authority, Client, Pair
 from tests.waiting import DEADLINE_SECONDS, wait_for
 
@@ -335,7 +335,7 @@ def test_after_a_refusal_tls_ends_in_order(server: Running, authority: Authority
 def test_the_clients_take_a_ca_file(server: Running, authority: Authority) -> None:
     with PushAPI(url_of(server), server.admin_key, ca_file=str(authority.ca_file)) as api:
         assert api.bans().bans == []
-    pushctl = str(Path(sys.executable).with_name("pushctl"))
+    pushctl = warm.commands() / "pushctl"
     trust = ("--ca-file", str(authority.ca_file))
     ran = subprocess.run(
         [pushctl, "--url", url_of(server), *trust, "bans"],
@@ -360,7 +360,7 @@ def test_the_pair_that_a_first_start_made_serves_http_too(tmp_path: Path) -> Non
 
 
 def test_pushctl_says_when_the_scheme_is_wrong(server: Running) -> None:
-    pushctl = str(Path(sys.executable).with_name("pushctl"))
+    pushctl = warm.commands() / "pushctl"
     ran = subprocess.run(
         [pushctl, "--url", url_of(server, scheme="http"), "bans"],
         env={**os.environ, "PUSH_KEY": server.admin_key},

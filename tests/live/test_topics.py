@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,9 +13,8 @@ from typing import Any
 import pytest
 
 from benchmarks.running import Running, start_process, started_server, wait_until_ready
+from tests import warm
 from tests.waiting import DEADLINE_SECONDS, wait_for
-
-BIN = Path(sys.executable).parent
 
 
 class Cluster:
@@ -46,7 +44,7 @@ class Cluster:
 
     def pushctl(self, *arguments: str) -> str:
         done = subprocess.run(
-            [BIN / "pushctl", *arguments],
+            [warm.commands() / "pushctl", *arguments],
             cwd=self._folder,
             env=self._environment(),
             capture_output=True,
@@ -60,7 +58,7 @@ class Cluster:
     def listen(self, name: str, connector: int, count: int) -> subprocess.Popen[str]:
         """A device in a terminal, until it has `count` messages."""
         host, port = self.connectors[connector].tcp_address
-        command = [BIN / "pushctl", "listen", "--credentials", f"{name}.json", "--json"]
+        command = [warm.commands() / "pushctl", "listen", "--credentials", f"{name}.json", "--json"]
         command += ["--server", f"tcp://{host}:{port}", "--count", str(count)]
         command += ["--timeout", str(DEADLINE_SECONDS)]
         return subprocess.Popen(

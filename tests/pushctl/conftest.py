@@ -18,8 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "sdk"))
 from http_server import HTTPServer
 
 from push.pushctl.main import main
-
-ROOT = Path(__file__).parents[2]
+from tests import warm
 
 
 class Outcome(NamedTuple):
@@ -57,17 +56,12 @@ def pushctl(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
 
 async def started(*arguments: str, stdin: int | None = None) -> asyncio.subprocess.Process:
     """pushctl as a process of its own, while this one plays the server."""
-    root = str(Path(__file__).parents[2])
-    path = os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])
     return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "push.pushctl.main",
+        warm.commands() / "pushctl",
         *arguments,
         stdin=subprocess.DEVNULL if stdin is None else stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=os.environ | {"PYTHONPATH": path},
     )
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from http_server import Answer, HTTPServer, problem
 
 from push.pushctl.commands.push import push
 from push.wire.api.push_targets import PUSH_TARGETS
-from tests.pushctl.conftest import ROOT
+from tests import warm
 from tests.waiting import DEADLINE_SECONDS
 
 ACCEPTED = {"status": 202, "id": "m", "streams": 1, "online": 0}
@@ -93,12 +92,11 @@ def at_a_terminal(answer: str, *arguments: str) -> tuple[int, str, str]:
     os.write(ours, answer.encode())
     try:
         ended = subprocess.run(
-            [sys.executable, "-m", "push.pushctl.main", *arguments],
+            [warm.commands() / "pushctl", *arguments],
             stdin=theirs,
             capture_output=True,
             text=True,
             timeout=DEADLINE_SECONDS,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
         )
     finally:
         os.close(ours)
@@ -216,10 +214,9 @@ def with_input(
     server: HTTPServer, raw: bytes, *arguments: str
 ) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run(
-        [sys.executable, "-m", "push.pushctl.main", "--url", server.url, *arguments],
+        [warm.commands() / "pushctl", "--url", server.url, *arguments],
         input=raw,
         capture_output=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
         check=False,
         timeout=DEADLINE_SECONDS,
     )

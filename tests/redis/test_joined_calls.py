@@ -120,14 +120,14 @@ async def test_a_message_that_fails_harms_no_other(
     """The log of one stream is no log: Redis raises in the middle of the script."""
     await store.command("SET", store.key("log:topic:broken"), "no stream")
     once = IdempotencyKey("k", "digest")
-    await publisher.publish(a_message(0, once=once))
+    await publisher.publish(a_message(0, idempotency_key=once))
     outcomes = await publisher.publish_all(
         [
             a_message(1),
             a_message(2, "topic:broken"),
             a_message(3, "dev:nobody", guard="device:nobody"),
-            a_message(4, once=structs.replace(once, digest="another")),
-            a_message(5, once=once),
+            a_message(4, idempotency_key=structs.replace(once, digest="another")),
+            a_message(5, idempotency_key=once),
             a_message(6),
         ]
     )

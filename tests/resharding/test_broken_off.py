@@ -16,6 +16,7 @@ import pytest
 import pytest_twisted
 
 from tests import warm
+from tests.resharding.progress import without_progress
 from tests.resharding.test_model import live
 from tests.resharding.world import Worlds
 from tests.waiting import DEADLINE_SECONDS
@@ -42,11 +43,12 @@ def reshard(
 ) -> subprocess.CompletedProcess[str]:
     to = [part for url in new for part in ("--to", url)]
     listed = msgspec.json.encode(list(old)).decode()
-    return warm.run(
+    ran = warm.run(
         [sys.executable, str(KILLED), place, str(pid), "--", *to, "--json", *more],
         env={**os.environ, "PUSH_REDIS_URL": listed},
         timeout=DEADLINE_SECONDS,
     )
+    return without_progress(ran)
 
 
 async def what_it_has(world: Worlds) -> tuple[Any, ...]:

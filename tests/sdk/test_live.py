@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from device_server import make_certificate, run
 from push.sdk import errors
 from push.sdk.backend import AsyncPushAPI, PushAPI, PushAPIError, Registration
 from push.sdk.tls import certificate_fingerprint
+from tests import warm
 from tests.waiting import DEADLINE_SECONDS
 
 each_client = pytest.mark.usefixtures("each_client")
@@ -431,12 +431,10 @@ def test_pushctl_from_registration_to_the_message(push_server: Any, tmp_path: Pa
             **options,
         )
 
-    command = [sys.executable, "-m", "push.pushctl.main"]
-    root = str(Path(__file__).parents[2])
+    command = [warm.commands() / "pushctl"]
     environment = os.environ | {
         "PUSH_SERVER_DATA": str(push_server.data_dir),
         "PUSH_URL": push_server.http_url,
-        "PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")]),
     }
     credentials = str(tmp_path / "me.json")
     token = pushctl("register", "--credentials", credentials).stdout.split()[1]

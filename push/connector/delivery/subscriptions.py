@@ -112,7 +112,7 @@ class SessionSubscriptions:
             if confirmed.called:
                 subscription.subscribed = True
             else:
-                waiting.append(confirmed.addCallback(_mark_heard, subscription))
+                waiting.append(confirmed.addCallback(_mark_subscribed, subscription))
         return gather_deferreds(waiting)
 
     def end(self, device: DeviceSession) -> None:
@@ -351,6 +351,6 @@ def _fire(waiters: Iterable[Deferred[None]]) -> None:
         waiter.callback(None)
 
 
-def _mark_heard(result: None, subscription: Subscription) -> None:
+def _mark_subscribed(result: None, subscription: Subscription) -> None:
     subscription.subscribed = True
     return result

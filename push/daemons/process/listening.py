@@ -25,7 +25,7 @@ log = Logger()
 
 MakePort = Callable[..., Any]
 
-BACKLOG = 1024
+BACKLOG = 4096
 _LARGEST_BACKLOG = Path("/proc/sys/net/core/somaxconn")
 
 

@@ -12,33 +12,38 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Any
 
-from push.runtime.bounded_port import ListeningSocket, has_ended
+from push.runtime.bounded_port import ListeningSocket
 from push.wire.addresses import Networks, counted_ip, peer_ip
 
-LOOKS_AT_ONCE = 64
+LOOKS_AT_ONCE = 128
 _LOOK_BYTES = 2 * 1024
+_LOOK = int(socket.MSG_PEEK | socket.MSG_DONTWAIT)
 
 
 class Arrival:
-    """A connection. `owner`: who seems to come, "" for a stranger at `ip`."""
+    """A connection. `owner`: who seems to come, "" for a stranger. `line`: the name of the line in
+    which it waits."""
 
-    __slots__ = ("address", "ip", "is_silent", "owner", "socket")
+    __slots__ = ("address", "is_silent", "line", "owner", "socket")
 
     def __init__(self, client: socket.socket, address: Any) -> None:
         self.socket = client
         self.address = address
-        self.ip = counted_ip(peer_ip(address[0]))
+        self.line = counted_ip(peer_ip(address[0]))
         self.owner = ""
         self.is_silent = True  # has brought nothing yet
 
-    def look(self, owner_of: Callable[[bytes], str]) -> None:
-        """At what it has brought, which can still be read."""
+    def look(self, owner_of: Callable[[bytes], str]) -> bool:
+        """At what it has brought, which can still be read. False: it ended and brought nothing."""
         try:
-            data = self.socket.recv(_LOOK_BYTES, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        except OSError:  # nothing yet, or it has ended
-            return
+            data = self.socket.recv(_LOOK_BYTES, _LOOK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
         self.is_silent = False
-        self.owner = owner_of(data)
+        self.owner = owner_of(data) if data else ""
+        return bool(data)
 
 
 class ArrivalsSocket(ListeningSocket):
@@ -52,32 +57,28 @@ class ArrivalsSocket(ListeningSocket):
             return super().accept()
         return arrival.socket, arrival.address
 
-    def next_arrival(self) -> Arrival | None:
-        """None: it has ended already. Raises OSError, BlockingIOError when none has come."""
-        client, address = socket.socket.accept(self)
-        if has_ended(client):
-            client.close()
-            return None
-        client.setblocking(False)
-        return Arrival(client, address)
+    def next_arrival(self) -> Arrival:
+        """Raises OSError, BlockingIOError when none has come."""
+        return Arrival(*socket.socket.accept(self))
 
 
-class WaitingStrangers:
-    """Strangers that wait, `most` at one time: of each address one after the other.
+class WaitingArrivals:
+    """Those that wait, `most` at one time, in lines: strangers of an address, or connections of one
+    that is known. Each line has its turn after the other.
 
-    When there is no room, one more takes the place of the longest waiting of an address that has
-    more than half of the places. (Not of one of `proxies`, which stand for many strangers.)
+    When there is no room, one more takes the place of the longest waiting of a line that has more
+    than half of the places. (Not of the line of one of `proxies`, who stands for many strangers.)
     """
 
     def __init__(self, most: int, proxies: Networks) -> None:
         self._most = most
         self._proxies = proxies
-        self._lines: dict[str, dict[Arrival, None]] = {}  # by address, in their order
+        self._lines: dict[str, dict[Arrival, None]] = {}
         self.size = 0
 
     @property
     def is_full(self) -> bool:
-        """Whether there is neither room nor an address that has more than half of it."""
+        """Whether there is neither room nor a line that has more than half of it."""
         return self.size >= self._most and self._one_of_too_many() is None
 
     def _one_of_too_many(self) -> Arrival | None:
@@ -92,27 +93,27 @@ class WaitingStrangers:
             assert longest_waiting is not None, "it is full"
             self._remove(longest_waiting)
             longest_waiting.socket.close()
-        self._lines.setdefault(arrival.ip, {})[arrival] = None
+        self._lines.setdefault(arrival.line, {})[arrival] = None
         self.size += 1
 
     def _remove(self, arrival: Arrival) -> None:
-        line = self._lines[arrival.ip]
+        line = self._lines[arrival.line]
         del line[arrival]
         if not line:
-            del self._lines[arrival.ip]
+            del self._lines[arrival.line]
         self.size -= 1
 
     def pop(self) -> Arrival:
-        """The next; the other addresses come before another one of its address."""
-        ip, line = next(iter(self._lines.items()))
+        """The next; the other lines come before another one of its line."""
+        name, line = next(iter(self._lines.items()))
         arrival = next(iter(line))
         self._remove(arrival)
         if line:
-            self._lines[ip] = self._lines.pop(ip)
+            self._lines[name] = self._lines.pop(name)
         return arrival
 
     def recognised(self, owner_of: Callable[[bytes], str]) -> list[Arrival]:
-        """Those that had brought nothing, and now show who they are; they wait no longer."""
+        """Those that had brought nothing, and now show who they are: they leave."""
         waiting = (each for line in self._lines.values() for each in line)
         silent = list(islice((each for each in waiting if each.is_silent), LOOKS_AT_ONCE))
         for arrival in silent:

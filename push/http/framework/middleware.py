@@ -141,11 +141,11 @@ class Routing:
         """The request as a `Request`; raises `RequestError` for the first thing that is wrong with
         it."""
         headers = request.requestHeaders
-        scope, once = "", None
-        if route.once and owner is not None:
+        scope, idempotency_key = "", None
+        if route.idempotent and owner is not None:
             scope = f"{owner.sha256} {route.method} {route.path}"
             key = read_idempotency_key(headers.getRawHeaders(b"idempotency-key"))
-            once = key and f"{scope} header {key}"
+            idempotency_key = key and f"{scope} header {key}"
         query = None
         if route.query is not NoQuery or b"?" in request.uri:
             query = read_query(request.uri, route.query)
@@ -165,7 +165,16 @@ class Routing:
         if_none_match = request.getHeader(b"if-none-match") if route.cached else None
         allowed = partial(self.access.is_allowed, headers, route)
         return Request(
-            path, query, body, client_ip, origin, scope, once, if_none_match, allowed, owner
+            path,
+            query,
+            body,
+            client_ip,
+            origin,
+            scope,
+            idempotency_key,
+            if_none_match,
+            allowed,
+            owner,
         )
 
     async def run(

@@ -143,7 +143,7 @@ def problem_codes(route: Endpoint) -> list[str]:
         codes.append("forbidden")
     if route.body is not None:
         codes += _BODY_PROBLEMS
-    if route.once:
+    if route.idempotent:
         codes += ["in_progress", "idempotency_mismatch"]
     return sorted(set(codes), key=lambda code: (STATUS_OF_CODE[code], code))
 
@@ -160,7 +160,7 @@ def _operation(route: Endpoint, tag: str, schema_of: dict[str, Any]) -> dict[str
     operation["security"] = [{"key": scopes}] if route.needs_key else []
     parameters = [_path_parameter(name, route) for name in _PARAMETER.findall(route.path)]
     parameters += _query_parameters(route.query)
-    if route.once:
+    if route.idempotent:
         parameters.append(_ONCE)
     if parameters:
         operation["parameters"] = parameters

@@ -17,7 +17,7 @@ from twisted.internet.main import CONNECTION_LOST
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
-from push.http.edge.arrivals import LOOKS_AT_ONCE, Arrival, ArrivalsSocket, WaitingStrangers
+from push.http.edge.arrivals import LOOKS_AT_ONCE, Arrival, ArrivalsSocket, WaitingArrivals
 from push.http.edge.connection_limits import ConnectionLimits
 from push.http.edge.early_caller import EarlyCaller
 from push.http.edge.incoming import IncomingRequest
@@ -37,6 +37,9 @@ SMALL_READ_BYTES = 512
 SMALL_READS_AT_ONCE = 8
 MAX_BYTES_AT_ONCE = 4 * 1024  # of an answer that does not wait for the next turn
 STRANGERS_AT_ONCE = 4
+# Connections and requests of an owner that wait for their turn; with more, new ones wait as
+# strangers do.
+MOST_KNOWN_WAITING = 64
 # Of the time, beside what strangers have: who connects to show a key is not to wait for their work.
 ACCEPTING_SHARE = 0.3
 # Work of strangers that waits: with more of it, and all connections taken, new ones wait to be
@@ -231,10 +234,9 @@ class HttpPort(BoundedPort):
         self._accepting = Turns(site.clock, ACCEPTING_SHARE)
         self._work_owner = self._accepting.work_owner(_ACCEPTING, is_known=False)
         self.small_reads = SmallReads(self.reactor)
-        self._waiting_strangers = WaitingStrangers(
+        self._waiting_arrivals = WaitingArrivals(
             self._connection_limits.max_connections, site.trusted_proxies
         )
-        self._known_waiting = 0
 
     def createInternetSocket(self) -> ArrivalsSocket:
         listening = ArrivalsSocket(fileno=super().createInternetSocket().detach())
@@ -255,36 +257,36 @@ class HttpPort(BoundedPort):
         self._let_strangers_in()
 
     def _look_again(self) -> None:
-        for arrival in self._waiting_strangers.recognised(self.early_caller.owner):
+        for arrival in self._waiting_arrivals.recognised(self.early_caller.owner):
             self._receive(arrival)
 
     def _look_at_some(self) -> None:
         """Raises OSError."""
         for _ in range(LOOKS_AT_ONCE):
-            if self._waiting_strangers.is_full:
+            if self._waiting_arrivals.is_full:
                 self.stopReading()
                 break
-            if self._known_waiting >= LOOKS_AT_ONCE:
-                break
             arrival = self.socket.next_arrival()
-            if arrival is not None:
-                arrival.look(self.early_caller.owner)
+            if arrival.look(self.early_caller.owner):
                 self._receive(arrival)
+            else:
+                arrival.socket.close()
 
     def _receive(self, arrival: Arrival) -> None:
-        if arrival.owner:
-            self._known_waiting += 1
-            work_owner = self.turns.work_owner(arrival.owner, is_known=True)
-            self.turns.work(work_owner, partial(self._let_known_in, arrival))
+        """One that is known comes in as soon as the time of its owner lets it."""
+        owner = arrival.owner
+        if not owner:
+            self._waiting_arrivals.add(arrival)
+            return
+        work_owner = self.turns.work_owner(owner, is_known=True)
+        if len(work_owner.waiting) < MOST_KNOWN_WAITING:
+            self.turns.work(work_owner, partial(self._let_in, arrival))
         else:
-            self._waiting_strangers.add(arrival)
-
-    def _let_known_in(self, arrival: Arrival) -> None:
-        self._known_waiting -= 1
-        self._let_in(arrival)
+            arrival.line = owner
+            self._waiting_arrivals.add(arrival)
 
     def _let_strangers_in(self, *, at_once: bool = True) -> None:
-        if self._waiting_strangers.size and not self._strangers_come:
+        if self._waiting_arrivals.size and not self._strangers_come:
             self._strangers_come = True
             self._accepting.work(self._work_owner, self._let_some_in, at_once=at_once)
 
@@ -292,9 +294,9 @@ class HttpPort(BoundedPort):
         self._strangers_come = False
         self._look_again()
         is_too_much = self._connection_limits.is_full and self.turns.strangers_waiting > MAX_WAITING
-        for _ in range(0 if is_too_much else min(self._waiting_strangers.size, STRANGERS_AT_ONCE)):
-            self._let_in(self._waiting_strangers.pop())
-        if self.connected and not self.disconnecting and not self._waiting_strangers.is_full:
+        for _ in range(0 if is_too_much else min(self._waiting_arrivals.size, STRANGERS_AT_ONCE)):
+            self._let_in(self._waiting_arrivals.pop())
+        if self.connected and not self.disconnecting and not self._waiting_arrivals.is_full:
             self.startReading()
         self._let_strangers_in(at_once=False)
 
@@ -308,7 +310,7 @@ class HttpPort(BoundedPort):
 
     def connectionLost(self, reason: Failure) -> None:
         super().connectionLost(reason)
-        self._waiting_strangers.close()
+        self._waiting_arrivals.close()
 
 
 class RequestSender:

@@ -41,8 +41,8 @@ class Request(msgspec.Struct, frozen=True):
     `path` holds the parameters by name, `query` and `body` the checked structs of the route.
     `client_ip` is the address of the client, also behind trusted proxies, "" when it has none (a
     unix socket). `origin()` tells where the client sent it, as `https://push.example`. `scope`
-    names API key, method and path, within which an idempotency key is unique; `once` is the
-    request's own, with that scope. `if_none_match` is that header of a route that is `cached`.
+    names API key, method and path, within which an idempotency key is unique; `idempotency_key` is
+    the request's own, with that scope. `if_none_match` is that header of a route that is `cached`.
     `trace` is the traceparent of a route that is `traced`, where requests are traced.
     `is_allowed()`: whether the key is still valid for this, for an answer that goes on.
     `owner` is whose key it came with, if the route takes one.
@@ -54,7 +54,7 @@ class Request(msgspec.Struct, frozen=True):
     client_ip: str
     origin: Callable[[], str]
     scope: str = ""
-    once: str | None = None
+    idempotency_key: str | None = None
     if_none_match: bytes | None = None
     is_allowed: Callable[[], bool] = lambda: True
     owner: ApiKey | None = None
@@ -143,8 +143,8 @@ class Route:
     `path_texts` may say more of one. `scope` None means that no key is needed, or, with `any_key`,
     that any valid one will do. `problems` are the codes beside those that follow from the rest (no
     key, a bad body, …). `query` is a struct of what its parameters may be: text, integers and
-    booleans. `once`: takes the header `Idempotency-Key`. `cors`: web pages of other origins may
-    call it. `cached`: the answer has an ETag, and the handler compares it with `If-None-Match`.
+    booleans. `idempotent`: takes the header `Idempotency-Key`. `cors`: web pages of other origins
+    may call it. `cached`: the answer has an ETag, and the handler compares it with `If-None-Match`.
     `traced`: takes the header `traceparent` where requests are traced. `fast_path`: used so much
     that plain requests take the way of `push/http/fast_path`; it has no parameters in its path, no
     `cors` and no `admit`. `audited`: uses of it are in the audit trail, if it writes; False where
@@ -164,7 +164,7 @@ class Route:
     query: type[msgspec.Struct] = NoQuery
     path_texts: Mapping[str, str] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
-    once: bool = False
+    idempotent: bool = False
     cors: bool = False
     cached: bool = False
     traced: bool = False

@@ -74,13 +74,13 @@ class PushRoutes:
         scope="push",
         body=Body(PushBody, _EXAMPLE),
         problems=("unknown_token", "unknown_group", "unavailable"),
-        once=True,
+        idempotent=True,
         traced=True,
         fast_path=True,
         audited=False,
     )
     async def push(self, call: Request) -> Response:
-        push = self._push_of(call.body, call.once, call.trace)
+        push = self._push_of(call.body, call.idempotency_key, call.trace)
         return json_answer(202, await self._pushing.push(push))
 
     @Route(
@@ -106,7 +106,7 @@ class PushRoutes:
             read=bytes,  # its items are read in turns
         ),
         problems=("unavailable",),
-        once=True,
+        idempotent=True,
         traced=True,
         fast_path=True,
         audited=False,
@@ -131,16 +131,18 @@ class PushRoutes:
         try:
             check_item_size(len(raw), self._max_item_bytes)
             item: BatchPushBody = _decode_item(bytes(raw))
-            once = call.once and f"{call.once} place {place}"
-            push = self._push_of(item, once, call.trace)
+            idempotency_key = call.idempotency_key and f"{call.idempotency_key} place {place}"
+            push = self._push_of(item, idempotency_key, call.trace)
             if item.idempotency_key is UNSET:
                 return push
             check_idempotency_key(item.idempotency_key, "idempotency_key")
-            return structs.replace(push, once=f"{call.scope} item {item.idempotency_key}")
+            return structs.replace(
+                push, idempotency_key=f"{call.scope} item {item.idempotency_key}"
+            )
         except RequestError as refusal:
             return refusal
 
-    def _push_of(self, body: PushBody, once: str | None, trace: str | None) -> Push:
+    def _push_of(self, body: PushBody, idempotency_key: str | None, trace: str | None) -> Push:
         """What is asked for; raises `RequestError` `invalid` or `too_large`."""
         limits = self._limits
         target = _target_of(body.to)
@@ -167,7 +169,7 @@ class PushRoutes:
             if target.kind == "ip":
                 raise invalid("collapse", "nothing waits for an address that could be replaced")
         content = content_of(body, 0 if target.kind == "ip" else ttl_seconds)
-        return Push(target, content, once, trace)
+        return Push(target, content, idempotency_key, trace)
 
 
 def _batch_result(result: PushResult | RequestError) -> BatchReceipt | Problem:

@@ -8,7 +8,7 @@
 -- A move is {number of its stream, offset, position, first, last, more, token, session, token, session, ...}, of
 -- all these holders: all up to `offset` is done, all up to `position` was handed out. It covers the messages
 -- from number `first` to `last` of its stream. `more` is {exceptions, late, is last}, or false where all was
--- acknowledged and no more is to be said. Exceptions, by offset, are what was not acknowledged, as
+-- acknowledged and nothing else is to be said. Exceptions, by offset, are what was not acknowledged, as
 -- {code, written}; the code '' counts as nothing. `late` are messages that a cursor passed for another reason
 -- and that were acknowledged after that, as {id, offset, code}: the code by which the cursor's passing counts
 -- where there are counters, '' if it counts as nothing. `is last`: the session no longer follows the stream;

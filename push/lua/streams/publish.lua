@@ -19,7 +19,7 @@ end
 
 -- `to_come`: how many messages of the call are after it.
 local function publish(item, to_come)
-  -- Its 12 values, which come behind one byte that says so: no table is made of them.
+  -- Its 12 values, which come after one byte that says so: no table is made of them.
   local _, waited_us, id, body, ttl, field, streams, stored, to, collapse, trace, idem, digest =
     cmsgpack.unpack_limit(item, 12, 1)
   if now > deadline - waited_us then return { 'late' } end

@@ -29,10 +29,14 @@ for (const how of ["cut", "silent"]) {
     await page.locator(`#network label:has([value="${how}"])`).click();
     await page.selectOption("#seconds", "15");
     // Stored, and not delivered: the funnel of a push that came meanwhile.
-    const waiting = page.waitForFunction(() => {
-      const counts = [...document.querySelectorAll(".step-count")].map((step) => step.textContent);
-      return /waits for 1 device/.test(document.querySelector("#funnel-note")?.textContent ?? "") && counts;
-    });
+    const waiting = page.waitForFunction(
+      () => {
+        const counts = [...document.querySelectorAll(".step-count")].map((step) => step.textContent);
+        return /waits for 1 device/.test(document.querySelector("#funnel-note")?.textContent ?? "") && counts;
+      },
+      null,
+      { polling: 100 }, // and not with every picture, for seconds
+    );
     await page.click("#cut");
     await shows(page, "#outage-text", /Cut for \d+ more seconds/);
     const [addressed, stored, , acknowledged] = await (await waiting).jsonValue();

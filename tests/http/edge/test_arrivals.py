@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from push.http.edge.arrivals import Arrival, ArrivalsSocket, WaitingStrangers
+from push.http.edge.arrivals import Arrival, ArrivalsSocket, WaitingArrivals
 from push.wire.addresses import Networks
 from tests.waiting import DEADLINE_SECONDS, wait_for
 
@@ -41,11 +41,9 @@ class Door:
 
         def comes() -> bool:
             try:
-                arrival = self.listening.next_arrival()
+                found.append(self.listening.next_arrival())
             except BlockingIOError:
                 return False
-            assert arrival is not None
-            found.append(arrival)
             return True
 
         wait_for(comes)
@@ -65,7 +63,7 @@ def arrivals(door: Door, *addresses: str) -> list[Arrival]:
     made = []
     for address in addresses:
         arrival = door.arrival()
-        arrival.address, arrival.ip = (address, 1), address
+        arrival.address, arrival.line = (address, 1), address
         made.append(arrival)
     return made
 
@@ -87,18 +85,13 @@ def test_who_comes_is_seen_by_what_was_brought_which_can_be_read_afterwards(door
     close(arrival)
 
 
-def test_one_that_has_ended_is_none(door: Door) -> None:
-    def one_was_seen_to_have_ended() -> bool:
-        door.dial().close()
-        try:
-            arrival = door.listening.next_arrival()
-        except BlockingIOError:
-            return False
-        if arrival is not None:
-            close(arrival)  # the system has not told it yet
-        return arrival is None
-
-    wait_for(one_was_seen_to_have_ended)
+def test_one_that_has_ended_without_a_byte_is_seen(door: Door) -> None:
+    arrival = door.arrival()
+    assert arrival.look(owner_of)
+    door.clients[0].close()
+    wait_for(lambda: not arrival.look(owner_of))
+    assert arrival.owner == ""
+    close(arrival)
 
 
 def test_the_one_that_is_let_in_is_accepted_once(door: Door) -> None:
@@ -111,7 +104,7 @@ def test_the_one_that_is_let_in_is_accepted_once(door: Door) -> None:
 
 
 def test_addresses_take_turns_and_each_has_an_order(door: Door) -> None:
-    strangers = WaitingStrangers(10, NOBODY)
+    strangers = WaitingArrivals(10, NOBODY)
     waiting = arrivals(door, "192.0.2.1", "192.0.2.1", "192.0.2.1", "192.0.2.2")
     for arrival in waiting:
         strangers.add(arrival)
@@ -124,7 +117,7 @@ def test_addresses_take_turns_and_each_has_an_order(door: Door) -> None:
 @pytest.mark.parametrize("is_proxy", [False, True])
 def test_an_address_that_has_most_places_gives_one_up(door: Door, is_proxy: bool) -> None:
     proxies = Networks(["192.0.2.1"] if is_proxy else [])
-    strangers = WaitingStrangers(3, proxies)
+    strangers = WaitingArrivals(3, proxies)
     waiting = arrivals(door, "192.0.2.1", "192.0.2.1", "192.0.2.2")
     for arrival in waiting:
         strangers.add(arrival)
@@ -139,14 +132,14 @@ def test_an_address_that_has_most_places_gives_one_up(door: Door, is_proxy: bool
     assert strangers.size == 0
 
 
-def show_who_they_are(door: Door, strangers: WaitingStrangers) -> list[Arrival]:
+def show_who_they_are(door: Door, strangers: WaitingArrivals) -> list[Arrival]:
     found: list[Arrival] = []
     wait_for(lambda: found.extend(strangers.recognised(owner_of)) or found)
     return found
 
 
 def test_one_that_shows_a_key_later_waits_no_longer(door: Door) -> None:
-    strangers = WaitingStrangers(10, NOBODY)
+    strangers = WaitingArrivals(10, NOBODY)
     late, silent = door.arrival(), door.arrival()
     for arrival in (late, silent):
         arrival.look(owner_of)
@@ -165,7 +158,7 @@ def test_what_a_stranger_has_brought_is_looked_at_once(door: Door) -> None:
         looks.append(data)
         return ""
 
-    strangers = WaitingStrangers(10, NOBODY)
+    strangers = WaitingArrivals(10, NOBODY)
     strangers.add(door.arrival(b"no key"))
     wait_for(lambda: strangers.recognised(look) == [] and looks)
     strangers.recognised(look)

@@ -19,7 +19,7 @@ from twisted.internet.threads import deferToThread
 from push.access.api_keys import Keyring
 from push.daemons.config.value_types import ListenAddress
 from push.daemons.process.listening import Listener
-from push.http.edge.arrivals import WaitingStrangers
+from push.http.edge.arrivals import WaitingArrivals
 from push.http.edge.small_reads import REST_SECONDS, SmallReads
 from push.http.framework.port import (
     SMALL_READ_BYTES,
@@ -58,9 +58,9 @@ class Served:
         return accepting
 
     @property
-    def strangers(self) -> WaitingStrangers:
+    def strangers(self) -> WaitingArrivals:
         port: Any = self.listener._port
-        strangers: WaitingStrangers = port._waiting_strangers
+        strangers: WaitingArrivals = port._waiting_arrivals
         return strangers
 
     def exhaust(self) -> None:
