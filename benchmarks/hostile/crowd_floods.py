@@ -238,16 +238,3 @@ def connect_options(attacker: Attacker) -> None:
         connection.frame(Signal.CONNECT, body, 1)
         connection.answer()
         connection.close(abruptly=True)
-
-
-@flood("crowd-acks", "thirty sessions that acknowledge at their rate what was never sent")
-def crowd_acks(attacker: Attacker) -> None:
-    crowd = crowd_of(attacker, "tcp", "tls", "ws", "wss")
-    for number in count():
-        for connection in list(crowd.sessions):
-            frames = [
-                connection.encoded(Signal.PUB_ACK, b"", 65_535 - (number * 10 + n) % 65_535)
-                for n in range(10)
-            ]
-            crowd.send(connection, b"".join(frames))
-        crowd.take(0.05)

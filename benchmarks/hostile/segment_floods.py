@@ -156,14 +156,6 @@ def tls_resumed(attacker: Attacker) -> None:
                 session = wrapped.session
 
 
-@flood("tls-large-records", "frames of a byte's news in the largest records there are", "tls")
-def tls_large_records(attacker: Attacker) -> None:
-    connection = attacker.session("tls")
-    data = repeated(encode_frame(Signal.PING, 0, 5), 16_380)
-    while True:
-        connection.send(data)
-
-
 # --- WebSocket
 
 

@@ -24,7 +24,7 @@ log = Logger()
 READS_PER_TURN = 256
 # After so many it is looked how long they took: a read with acknowledgements of a session that is
 # behind takes a hundred times as long as one of another.
-READS_AT_ONCE = 8
+READS_AT_ONCE = 16
 SECONDS_PER_TURN = 0.004
 _DATA = select.EPOLLIN
 _EVENTS = _DATA | select.EPOLLRDHUP | select.EPOLLET
