@@ -39,7 +39,7 @@ def test_more_connections_than_files_may_be_open() -> None:
     """The benchmark itself, on servers that may open few files: health answers, pushes arrive."""
     command = [sys.executable, "-m", "benchmarks.hostile", "--json", "--only", "silent"]
     short = ["--attackers", "8", "--seconds", "1", "--after", "0"]
-    shell = f"ulimit -n 256; exec {shlex.join([*command, *short])}"
+    shell = f"ulimit -n 320; exec {shlex.join([*command, *short])}"
     done = subprocess.run(
         ["bash", "-c", shell], cwd=ROOT, capture_output=True, text=True, timeout=180, check=False
     )

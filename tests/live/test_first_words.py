@@ -225,12 +225,12 @@ def test_little_room_for_connections_is_a_note_and_a_warning(
     tap: str, make: Make, redis_url: str
 ) -> None:
     settings = {} if tap == "push" else {"redis_url": redis_url}
-    daemon = make(tap, 256, connector_max_connections="5000", **settings)
+    daemon = make(tap, 320, connector_max_connections="5000", **settings)
     daemon.start()
     daemon.wait_for_line("] ready")
     (note,) = [note for note in daemon.notes() if "connections" in note]
     found = re.match(r"room for (\d+) connections instead of the 5000 of \[connector\]", note)
     assert found, note
-    assert 32 <= int(found[1]) < 256
+    assert 32 <= int(found[1]) < 320
     assert "LimitNOFILE" in note
     assert len(daemon.lines(note, "#warn]")) == 1
