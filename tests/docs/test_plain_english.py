@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import tokenize
 from collections.abc import Iterator
@@ -97,13 +98,22 @@ def comments_of_lua(path: Path) -> str:
 
 
 def texts_of(path: Path) -> str:
-    """The comments and strings of a module, on their lines."""
-    lines = [""] * (path.read_text("utf-8").count("\n") + 2)
-    with path.open("rb") as file:
-        for token in tokenize.tokenize(file.readline):
-            if token.type in (tokenize.COMMENT, tokenize.STRING):
-                for number, line in enumerate(token.string.split("\n"), token.start[0] - 1):
-                    lines[number] += f" {line}"
+    return texts_in(path.read_text("utf-8"))
+
+
+def texts_in(source: str) -> str:
+    """The comments and strings of a module, on their lines. A comment goes on on the next line."""
+    lines = [""] * (source.count("\n") + 2)
+    last_comment = 0
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        number = token.start[0]
+        if token.type == tokenize.COMMENT:
+            goes_on = number == last_comment + 1 and not lines[number - 1]
+            lines[number - 1] += token.string.lstrip("# ") if goes_on else f" {token.string}"
+            last_comment = number
+        elif token.type == tokenize.STRING:
+            for place, line in enumerate(token.string.split("\n"), number - 1):
+                lines[place] += f" {line}"
     return "\n".join(lines)
 
 
@@ -114,6 +124,20 @@ def not_used_in(text: str, name: str) -> Iterator[str]:
             line = text.count("\n", 0, match.end()) + 1
             around = " ".join(text[max(0, match.start() - 50) : match.end() + 50].split())
             yield f"{name}:{line}: {match[0].strip()!r}: {instead}: {around}"
+
+
+def test_wrong_words_are_found_in_comments_and_docstrings_but_not_in_code() -> None:
+    source = (
+        '"""It is beyond that."""\n'
+        "def f():\n"
+        '    """Of whom it is."""\n'
+        "    whom = 1\n"
+        "    f()\n"
+        "    # It is told\n"
+        "    # of that.\n"
+    )
+    found = not_used_in(texts_in(source), "x.py")
+    assert sorted(line.split(": ")[0] for line in found) == ["x.py:1", "x.py:3", "x.py:7"]
 
 
 def test_each_pattern_finds_something() -> None:

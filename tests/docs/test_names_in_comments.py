@@ -1,4 +1,4 @@
-"""Comments and docstrings use the words that documents use (`test_plain_english.py`)."""
+"""What comments and docstrings name is there. (Their words: `test_plain_english.py`.)"""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import re
 import tokenize
 from collections.abc import Iterator
 from pathlib import Path
-
-from tests.docs.test_plain_english import NOT_USED
 
 PACKAGE = Path(__file__).parents[2] / "push"
 DOCUMENTED = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
@@ -30,43 +28,6 @@ def blocks_of(source: str) -> Iterator[tuple[int, str]]:
             lines.append(token.string.lstrip("# "))
     if lines:
         yield number, "\n".join(lines)
-
-
-def without_code(text: str) -> str:
-    return re.sub(r"`[^`]*`", "~", text)
-
-
-def wrong_words(source: str) -> list[str]:
-    return [
-        f"{number}: {match[0].strip()!r}: {instead}"
-        for number, text in blocks_of(source)
-        for pattern, instead in NOT_USED.items()
-        for match in re.finditer(
-            pattern.replace(" ", r"\s+"), without_code(text), re.IGNORECASE | re.MULTILINE
-        )
-    ]
-
-
-def test_each_module_is_commented_in_plain_english() -> None:
-    wrong = [
-        f"{module.relative_to(PACKAGE)}:{line}"
-        for module in sorted(PACKAGE.rglob("*.py"))
-        for line in wrong_words(module.read_text("utf-8"))
-    ]
-    assert not wrong, "\n".join(wrong)
-
-
-def test_wrong_words_are_found_in_comments_and_docstrings_but_not_in_code() -> None:
-    source = (
-        '"""It is beyond that."""\n'
-        "def f():\n"
-        '    """Of `whom` it is."""\n'
-        "    whom = 1  # for whom\n"
-        "    f()\n"
-        "    # It is told\n"
-        "    # of that.\n"
-    )
-    assert [line.split(":")[0] for line in wrong_words(source)] == ["1", "4", "6"]
 
 
 # `EventSender`, `EventSender.send`, `_take_turn`: what nothing but code can have.
