@@ -41,8 +41,7 @@ def ask_in_turn(crowd: Crowd, *requests: tuple[RequestName, bytes]) -> None:
         request, body = requests[number % len(requests)]
         for connection in list(crowd.sessions):
             if connection.free_ids:
-                number = connection.free_ids.popleft()
-                crowd.send(connection, connection.encoded(Signal.PUBLISH, body, number, request))
+                crowd.request(connection, request, body)
         crowd.take(max(begun + 1 / PER_SECOND - time.monotonic(), 0))
 
 
@@ -72,7 +71,7 @@ def crowd_refused(attacker: Attacker) -> None:
     ask_in_turn(crowd_of(attacker), (RequestName.MS, body))
 
 
-@flood("crowd-positions", "thirty sessions of a user, each of which is told of each MRN of one")
+@flood("crowd-positions", "thirty sessions of a user, each with 15 MRN a second, which all receive")
 def crowd_positions(attacker: Attacker) -> None:
     crowd = crowd_of(attacker)
     body = body_of(to={"user": peer_of(attacker)}, data="x")
@@ -90,9 +89,7 @@ def crowd_group(attacker: Attacker) -> None:
     for number in count():
         while not one.free_ids:
             crowd.take(0.01)
-        body = body_of(group=group, name=f"n{number}")
-        message_id = one.free_ids.popleft()
-        crowd.send(one, one.encoded(Signal.PUBLISH, body, message_id, RequestName.GMI))
+        crowd.request(one, RequestName.GMI, body_of(group=group, name=f"n{number}"))
         crowd.take(0)
 
 
@@ -104,9 +101,7 @@ def crowd_group_chat(attacker: Attacker) -> None:
     while True:
         for connection in list(crowd.sessions):
             if connection.free_ids:
-                number = connection.free_ids.popleft()
-                data = connection.encoded(Signal.PUBLISH, body, number, RequestName.MS)
-                crowd.send(connection, data)
+                crowd.request(connection, RequestName.MS, body)
             crowd.take(0)
         crowd.take(0.05)
 
@@ -114,17 +109,13 @@ def crowd_group_chat(attacker: Attacker) -> None:
 @flood("crowd-members", "groups of all sessions of all attackers, made and dismissed")
 def crowd_members(attacker: Attacker) -> None:
     crowd = crowd_of(attacker, own_users=True)
+    new_group = body_of(name="g", members=all_of_them(attacker)[:500])
     while True:
         for connection in list(crowd.sessions):
-            data = body_of(name="g", members=all_of_them(attacker)[:500])
             if connection.groups:
-                group = body_of(group=connection.groups.pop())
-                number = connection.free_ids.popleft()
-                crowd.send(
-                    connection, connection.encoded(Signal.PUBLISH, group, number, RequestName.GD)
-                )
-            number = connection.free_ids.popleft()
-            crowd.send(connection, connection.encoded(Signal.PUBLISH, data, number, RequestName.GC))
+                group = connection.groups.pop()
+                crowd.request(connection, RequestName.GD, body_of(group=group))
+            crowd.request(connection, RequestName.GC, new_group)
             crowd.take(0.02)
 
 

@@ -10,7 +10,7 @@ from http.client import HTTPConnection
 
 from benchmarks.hostile.attacker import Attacker
 from benchmarks.hostile.connections import Connection, Gone
-from push.wire.signals import Signal
+from push.wire.signals import RequestName, Signal
 
 CROWD = 30  # sessions of an attacker; a user may have 32
 WAIT_SECONDS = 30.0
@@ -87,6 +87,11 @@ class Crowd:
             connection.send(data)
         except Gone as gone:
             self._replace(connection, gone)
+
+    def request(self, connection: Connection, name: RequestName, body: bytes) -> None:
+        """Send a request, whose id must be free, and wait for nothing."""
+        message_id = connection.free_ids.popleft()
+        self.send(connection, connection.encoded(Signal.PUBLISH, body, message_id, name))
 
     def _replace(self, connection: Connection, gone: Gone) -> None:
         self._attacker.answers[str(gone)] += 1

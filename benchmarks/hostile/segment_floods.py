@@ -1,4 +1,4 @@
-"""Floods of how bytes are cut, and by whom they seem to come: segments, records, addresses."""
+"""Floods of bytes that are cut oddly, or come from many addresses: segments and records."""
 
 from __future__ import annotations
 
@@ -140,9 +140,7 @@ def tls_broken_records(attacker: Attacker) -> None:
 
 @flood("tls-resumed", "TLS handshakes that resume a session, each from another address", "tls")
 def tls_resumed(attacker: Attacker) -> None:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
+    context = insecure_context()
     context.maximum_version = ssl.TLSVersion.TLSv1_2  # its tickets come within the handshake
     session: ssl.SSLSession | None = None
     for _ in range(50):
