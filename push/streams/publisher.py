@@ -8,6 +8,7 @@ idempotency key again writes what is missing, and nothing twice.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import product
 from operator import itemgetter
 from typing import Any, TypeVar, cast
 
@@ -104,9 +105,22 @@ class Publisher:
     """
 
     def __init__(self, shards: Shards, retention: Retention | None = None) -> None:
+        keep = retention or Retention()
         self._shards = shards
-        self._retention = retention or Retention()
-        self._calls: dict[tuple[int, bool, bool], JoinedCalls[Message]] = {}
+        # By the number of the server, whether replicas are waited for, and whether it is a batch:
+        # a message alone is not to take as long as a hundred.
+        self._calls = {
+            (number, durable, is_batch): JoinedCalls[Message](
+                server,
+                _script,
+                keep.device_max_messages,
+                keep.shared_max_messages,
+                durable=durable,
+                weight_of=_streams_in,
+            )
+            for number, server in enumerate(shards)
+            for durable, is_batch in product((True, False), repeat=2)
+        }
 
     async def publish(self, message: Message) -> Published:
         """Raises `IdempotencyMismatch`; `StoreUnavailable`: then it may have happened."""
@@ -123,7 +137,7 @@ class Publisher:
         server, is_batch = self._shards.first, len(messages) > 1
         if len(self._shards.servers) > 1 or server.is_replicated:
             return await self._publish_in_parts(messages, is_batch=is_batch)
-        replies = await self._calls_of(0, is_batch=is_batch).ask(messages)
+        replies = await self._calls[0, True, is_batch].ask(messages)
         outcomes = list(map(_outcome_of, messages, replies))
         server.clock.observe(max(map(_time_of, outcomes)))
         return outcomes
@@ -139,7 +153,7 @@ class Publisher:
                 durable = message.stored or not self._shards[number].is_replicated
                 parts.setdefault((number, durable), []).append((place, part))
         asked = [
-            self._calls_of(number, durable=durable, is_batch=is_batch).ask([m for _, m in some])
+            self._calls[number, durable, is_batch].ask([part for _, part in some])
             for (number, durable), some in parts.items()
         ]
         found: list[list[Published | Exception]] = [[] for _ in messages]
@@ -149,23 +163,6 @@ class Publisher:
                 self._shards[number].clock.observe(_time_of(outcome))
                 found[place].append(outcome)
         return list(map(_merged, messages, found))
-
-    def _calls_of(
-        self, number: int, *, durable: bool = True, is_batch: bool
-    ) -> JoinedCalls[Message]:
-        """A batch has its own: a message alone is not to take as long as a hundred."""
-        calls = self._calls.get((number, durable, is_batch))
-        if calls is None:
-            keep = self._retention
-            calls = self._calls[number, durable, is_batch] = JoinedCalls(
-                self._shards[number],
-                _script,
-                keep.device_max_messages,
-                keep.shared_max_messages,
-                durable=durable,
-                weight_of=lambda message: len(message.streams) // 2,
-            )
-        return calls
 
     async def claim(self, idempotency_key: IdempotencyKey, id: str) -> str:
         """The id of the message that the key names: `id`, or the one that came with it first.
@@ -187,6 +184,10 @@ class Publisher:
         name = f"{keyspace.CLAIM}{idempotency_key.key}"
         server = self._shards.of(name)
         return server, server.key(name)
+
+
+def _streams_in(message: Message) -> int:
+    return len(message.streams) // 2
 
 
 def _parts_of(message: Message, shards: Shards) -> Iterator[tuple[int, Message]]:
