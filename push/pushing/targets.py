@@ -55,7 +55,8 @@ def as_asked(target: Target) -> dict[str, Any]:
     """The `to` of a push, as the backend wrote it."""
     if target.kind == "all":
         return {"all": True}
-    return {target.kind: target.names if TARGET_OF_NAME[target.kind].several else target.names[0]}
+    is_list = TARGET_OF_NAME[target.kind].several
+    return {target.kind: target.names if is_list else target.names[0]}
 
 
 def as_target(to: msgspec.Raw) -> Target:

@@ -139,7 +139,7 @@ class Publisher:
             return await self._publish_in_parts(messages, is_batch=is_batch)
         replies = await self._calls[0, True, is_batch].ask(messages)
         outcomes = list(map(_outcome_of, messages, replies))
-        server.clock.observe(max(map(_time_of, outcomes)))
+        server.clock.observe(_latest(outcomes))
         return outcomes
 
     async def _publish_in_parts(
@@ -158,9 +158,10 @@ class Publisher:
         ]
         found: list[list[Published | Exception]] = [[] for _ in messages]
         for ((number, _), some), answer in zip(parts.items(), asked, strict=True):
-            for (place, part), reply in zip(some, await answer, strict=True):
-                outcome = _outcome_of(part, reply)
-                self._shards[number].clock.observe(_time_of(outcome))
+            places, messages_there = zip(*some, strict=True)
+            outcomes = list(map(_outcome_of, messages_there, await answer))
+            self._shards[number].clock.observe(_latest(outcomes))
+            for place, outcome in zip(places, outcomes, strict=True):
                 found[place].append(outcome)
         return list(map(_merged, messages, found))
 
@@ -217,8 +218,9 @@ def _outcome_of(message: Message, reply: list[Any] | Exception) -> Published | E
     )
 
 
-def _time_of(outcome: Published | Exception) -> int:
-    return outcome.now_us if isinstance(outcome, Published) else 0
+def _latest(outcomes: Iterable[Published | Exception]) -> int:
+    """The latest time that the server gave."""
+    return max([each.now_us for each in outcomes if isinstance(each, Published)], default=0)
 
 
 def _merged(message: Message, parts: list[Published | Exception]) -> Published | Exception:

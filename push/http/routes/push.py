@@ -19,7 +19,7 @@ from push.http.framework.route import (
     Route,
     json_answer,
 )
-from push.http.routes.batches import check_item_size, parts_of, read_items_in_turns
+from push.http.routes.batches import parts_of, read_items_in_turns, too_large_item
 from push.pushing.content import PushContent
 from push.pushing.service import Push, PushService
 from push.pushing.targets import Target
@@ -35,7 +35,7 @@ from push.wire.api.push import (
     PushResult,
     PushTargetBody,
 )
-from push.wire.api.push_targets import PUSH_TARGETS, TARGET_OF_NAME
+from push.wire.api.push_targets import TARGET_OF_NAME
 from push.wire.errors import RequestError
 from push.wire.reading import decoder_for
 
@@ -124,10 +124,11 @@ class PushRoutes:
             ]
         return json_answer(200, {"results": results})
 
-    def _read_item(self, raw: memoryview, place: int, call: Request) -> Push | RequestError:
+    def _read_item(self, raw: bytes | memoryview, place: int, call: Request) -> Push | RequestError:
         """An item of a batch; its key is its own, or made of the batch's and its position."""
         try:
-            check_item_size(len(raw), self._max_item_bytes)
+            if len(raw) > self._max_item_bytes:
+                raise too_large_item(len(raw), self._max_item_bytes)
             item: BatchPushBody = _decode_item(bytes(raw))
             idempotency_key = call.idempotency_key and f"{call.idempotency_key} place {place}"
             push = self._push_of(item, idempotency_key, call.trace)
@@ -187,22 +188,21 @@ def _batch_result(result: PushResult | RequestError) -> BatchReceipt | Problem:
 def _target_of(to: PushTargetBody) -> Target:
     given: dict[str, Any] = msgspec.to_builtins(to)
     if len(given) != 1:
-        names = ", ".join(target.name for target in PUSH_TARGETS)
-        raise invalid("to", f"exactly one of {names}; it has {' and '.join(given) or 'none'}")
+        all_names = ", ".join(TARGET_OF_NAME)
+        raise invalid("to", f"exactly one of {all_names}; it has {' and '.join(given) or 'none'}")
     ((name, value),) = given.items()
     target = TARGET_OF_NAME[name]
-    field = f"to.{target.name}"
     if target.value == "everyone":
         if value is not True:
-            raise invalid(field, "expected true")
-        return Target(target.name, ())
+            raise invalid("to.all", "expected true")
+        return Target(name)
     if target.value == "network":
-        return Target(target.name, (read_network(value, field),))
-    names_of = tuple(value) if target.several else (value,)
+        return Target(name, (read_network(value, f"to.{name}"),))
+    names = tuple(value) if isinstance(value, list) else (value,)
     if target.value == "name":
-        for index, name in enumerate(names_of):
-            check_name(name, field, index if target.several else None)
-    return Target(target.name, names_of)
+        for index, each in enumerate(names):
+            check_name(each, f"to.{name}", index if target.several else None)
+    return Target(name, names)
 
 
 def _check_numbers(data: msgspec.Raw) -> None:
