@@ -123,14 +123,14 @@ class Gateway:
             self.clock,
             self._services,
             self._settings,
-            self.commands,
-            self.drain,
-            self.freshness,
-            self.subscriptions,
-            topics,
-            self.limits,
-            self.counters,
             self,
+            commands=self.commands,
+            drain=self.drain,
+            freshness=self.freshness,
+            subscriptions=self.subscriptions,
+            topics=topics,
+            limits=self.limits,
+            counters=self.counters,
         )
 
     def _make_event_streams(self) -> EventStreams:

@@ -10,7 +10,7 @@ from push.access.claims import Claims
 from push.access.jwt import JwtVerifier
 from push.devices.follow_record import FollowRecords, client_cursors
 from push.devices.outbox import Outbox
-from push.devices.record import as_fields, optional
+from push.devices.record import as_fields, elsewhere_of, optional
 from push.devices.registration import Devices, digest_of, unknown_token
 from push.redis.connection.replies import Argument
 from push.redis.joined_calls import JoinedCalls, answer_of
@@ -192,9 +192,12 @@ class SessionOpening:
         fields = as_fields(found)
         subscriptions = records.subscriptions_of(fields, number, int(now_us), rereads=rereads)
         truncated = [stream.decode() for stream in dropped]
-        for part in await records.take_parts(token, fields, cursors, rereads=rereads):
-            subscriptions += part.subscriptions
-            truncated += part.truncated
+        elsewhere = elsewhere_of(fields)
+        if elsewhere:
+            parts = await records.take_parts(token, fields, elsewhere, cursors, rereads=rereads)
+            for part in parts:
+                subscriptions += part.subscriptions
+                truncated += part.truncated
         return Opened(
             token=token,
             user=optional(fields, DEVICE_USER),
