@@ -239,8 +239,8 @@ async def test_a_later_session_has_the_parts_as_well(town: Town, wait_until: Wai
 
     # The first one, as if it had been slow: it does not get the part back.
     fields = {"s": b"slow", "e": b"1", f"x:user:{user}": b"1"}
+    records = FollowRecords(node.shards, 0)
     with pytest.raises(RequestError, match="unavailable"):
-        records = FollowRecords(node.shards, 0)
         await records.take_parts(token_of(first), fields, elsewhere_of(fields), {})
 
 
