@@ -153,7 +153,7 @@ class SessionOpening:
 
     async def _judge(self, asked: ConnectRequest, ip: str) -> tuple[str | None, Claims | None]:
         """The device that connects, by its secret or named by the JWT, and the claims of that.
-        Raises `RequestError`, also for who is banned."""
+        Raises `RequestError`."""
         await self._devices.check_ban(ip=ip)
         claims = None
         if asked.jwt is not None:

@@ -21,7 +21,7 @@ from push.redis.scripts import load_script
 from push.runtime.ports import Clock
 from push.runtime.timers import Debounced, SingleFlight
 from push.session.subscription import LateAcknowledgement, Subscription
-from push.streams.cursor_moves import CursorOwner, Member, Move, encoded, moves_of
+from push.streams.cursors.moves import CursorOwner, Member, Move, encoded, moves_of
 
 log = Logger()
 
@@ -60,7 +60,7 @@ class CursorWriter:
         if subscription in moved:
             return  # it leaves with the batch that is due: most acknowledgements come in bursts
         if holder.token is None or self._stopped:
-            subscription.ended = None  # nothing is kept of a user without a device
+            subscription.ended = ()  # nothing is kept of a user without a device
             return
         moved[subscription] = holder
         if self._may_start:

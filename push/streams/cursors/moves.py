@@ -64,7 +64,7 @@ class Move:
         self.messages: dict[int, HandedOut | Skipped] = {}
         self.ended: list[HandedOut | Skipped] = []
         left: list[HandedOut | Skipped] = []
-        for message in subscription.ended or ():
+        for message in subscription.ended:
             # The last move writes all that is known.
             if is_last or message.offset <= self.cursor:
                 self.messages[message.offset] = message
@@ -82,7 +82,7 @@ class Move:
                 self.messages[offset] = Skipped(offset, delivery.id, outcome, written=True)
             elif offset > subscription.reported:
                 self.messages[offset] = delivery
-        not_passed = tuple(left) or None  # one for all of them
+        not_passed = tuple(left)  # one for all of them
         for subscription, _ in members:
             subscription.ended = not_passed
             if subscription.reported < self.position:
@@ -109,7 +109,7 @@ class Move:
             if self.messages:
                 subscription.reported = min(subscription.reported, min(self.messages) - 1)
             if ended:
-                subscription.ended = ended + (subscription.ended or ())
+                subscription.ended = ended + subscription.ended
         return again
 
 
@@ -117,7 +117,7 @@ def moves_of(
     taken: Iterable[Member], late: dict[Subscription, list[LateAcknowledgement]]
 ) -> list[Move]:
     """Cursors of one stream that have come to the same place by the same messages move together.
-    What is `late` of them goes with them, and is taken out."""
+    `late`, by subscription, goes with them, and is removed from there."""
     alike: dict[tuple[object, ...], list[Member]] = {}
     moves = []
     for member in taken:
@@ -142,7 +142,7 @@ def moves_of(
 
 
 def encoded(batch: list[Move]) -> bytes:
-    """What cursors.lua takes: of each stream the messages that are told of, by offset; then the
+    """What cursors.lua takes: of each stream the messages of its moves, by offset; then the
     moves, each of which names the part of these that it covers."""
     passed: dict[str, dict[int, HandedOut | Skipped]] = {}
     for move in batch:
