@@ -26,7 +26,7 @@ from push.redis.shards import Shards
 from push.session.entry import Entry
 from push.session.subscription import Subscription
 from push.session.window import Window
-from push.streams.cursors import CursorWriter
+from push.streams.cursors.writer import CursorWriter
 from push.streams.publisher import Message, Publisher
 
 DEVICES = 200

@@ -18,7 +18,7 @@ from push.session.entry import Batch, Entry
 from push.session.subscription import Subscription
 from push.session.window import Window
 from push.streams.channel import Channel
-from push.streams.cursors import CursorWriter
+from push.streams.cursors.writer import CursorWriter
 from push.streams.hub import Hub
 from push.streams.ledger import DeliveryCounts, Ledger
 from push.streams.log import LogReader, WantedPages

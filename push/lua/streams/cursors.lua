@@ -2,7 +2,7 @@
 -- Counting goes from where the record says that the device was, so that a call which is made again,
 -- or by a session that read the same once more, counts nothing twice.
 -- KEYS: clock.
--- ARGV: streams and cursors as msgpack (see push/streams/cursors.py); 'again' when the same was told to
+-- ARGV: streams and cursors as msgpack (see push/streams/cursors/moves.py); 'again' when the same was told to
 -- another master, '' the first time.
 -- A stream is {name, offset, id, offset, id, ...}: messages that one of its cursors has to tell of.
 -- A move is {number of its stream, offset, position, first, last, more, token, session, token, session, ...}, of
