@@ -326,24 +326,27 @@ def _has_unreported(subscription: Subscription) -> bool:
     return pending is not None and pending[-1].offset > subscription.reported
 
 
-def _arguments(batch: list[_Move]) -> list[Any]:
-    """What cursors.lua takes."""
+def _arguments(batch: list[_Move]) -> list[list[Any]]:
+    """What cursors.lua takes: the messages, and the moves."""
     passed: dict[str, dict[int, HandedOut | Skipped]] = {}
     for move in batch:
         passed.setdefault(move.stream, {}).update(move.messages)
-    streams: list[list[Any]] = []
+    told: list[Any] = []
     places: dict[str, tuple[int, list[int]]] = {}
-    for number, (stream, messages) in enumerate(passed.items(), 1):
+    for stream, messages in passed.items():
         offsets = sorted(messages)
-        parts = [part for offset in offsets for part in (offset, messages[offset].id)]
-        streams.append([stream, *parts])
-        places[stream] = number, offsets
-    return [streams, [_argument(move, *places[move.stream]) for move in batch]]
+        places[stream] = len(told) // 2, offsets
+        for offset in offsets:
+            told += (offset, messages[offset].id)
+    moves: list[Any] = []
+    for move in batch:
+        moves += _argument(move, *places[move.stream])
+    return [told, moves]
 
 
-def _argument(move: _Move, number: int, offsets: list[int]) -> list[Any]:
+def _argument(move: _Move, before: int, offsets: list[int]) -> list[Any]:
     """Cursors that move alike, among all messages of their stream in this batch, which are at
-    `offsets`.
+    `offsets`; so many messages of others are told `before` them.
 
     What others had and these had not (it was cancelled, say, before it was handed out here) is
     not counted for them.
@@ -366,7 +369,9 @@ def _argument(move: _Move, number: int, offsets: list[int]) -> list[Any]:
         for delivery, outcome in move.late
     ]
     more = (exceptions, late, move.is_last) if exceptions or late or move.is_last else False
-    argument: list[Any] = [number, move.cursor, move.position, first + 1, last, more]
+    covered = (before + first + 1, before + last)
+    argument: list[Any] = [move.stream, move.cursor, move.position, *covered, more]
+    argument.append(len(move.members))
     for _, holder in move.members:
         argument += (holder.token, holder.session_id)
     return argument
