@@ -139,7 +139,7 @@ class Groups:
         return [each for each in others if each not in known], None
 
     async def _with_most_groups(self, users: Sequence[str]) -> list[str]:
-        """Those of `users` whom no device may put into one more group."""
+        """Those of `users` that no device may put into one more group."""
         most, shards = self._settings.groups_per_user, self._acting.shards
         if not most:
             return []

@@ -210,7 +210,7 @@ class SessionSubscriptions:
 
     def request_refresh(self, device: DeviceSession, told_at: int = 0) -> None:
         """Read the record again. A read that is under way was asked for before: it is not applied,
-        unless it was known then already that the device is told of the change at `told_at` (0:
+        unless it was known then already that the device is notified of it at `told_at` (0:
         nobody knows where).
 
         A session that is being opened reads it before it is accepted (see `settle`).
