@@ -182,7 +182,7 @@ class Batch:
         if data is None:
             # Not kept with each entry, too: few read one again, from memory.
             parts = [codec.push(e, e.message_id) for e in self.entries if e.control is None]
-            data = self._encoded[codec] = parts[0] if len(parts) == 1 else b"".join(parts)
+            data = self._encoded[codec] = b"".join(parts)
         return data
 
 
