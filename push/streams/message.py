@@ -47,8 +47,8 @@ def push_body(stream: str, offset: bytes, ts_ms: bytes, expires_ms: bytes, conte
     """The JSON of a PUSH. Numbers as Redis gives them; `offset` 0 is left out, as at QoS 0."""
     place = b"" if offset == b"0" else b'"offset":"%b",' % offset
     ts = b"" if content.startswith(OWN_TS) else b'"ts":%b,' % ts_ms
-    head = stream.encode(), place, ts, expires_ms
-    return b'{"stream":"%b",%b%b"expires":%b,%b' % (*head, content[1:])
+    parts = (stream.encode(), place, ts, expires_ms, content[1:])
+    return b'{"stream":"%b",%b%b"expires":%b,%b' % parts
 
 
 def from_channel(stream: str, payload: bytes, message_id: int) -> tuple[Entry | None, int]:
@@ -73,10 +73,11 @@ def from_channel(stream: str, payload: bytes, message_id: int) -> tuple[Entry | 
         entry.message_id, entry.online = message_id, True
     elif field == TYPING_FIELD:
         entry.exclude_user = _decode_typing(content).user
-    if b" " in removes:
-        removes, trace = removes.split(b" ", 1)
-        entry.trace = trace.decode()
-    return entry, int(removes)
+    if removes == b"0":
+        return entry, 0
+    number, _, trace = removes.partition(b" ")
+    entry.trace = trace.decode()
+    return entry, int(number)
 
 
 def from_log(stream: str, previous: int, item: list[object]) -> Entry:
