@@ -35,24 +35,23 @@ local function publish(item, to_come)
   end
 
   keep.trace = trace
-  local offset = stored and next_offset(to_come) or 0
-  local reply = { now, offset, id }
+  local at = stored and next_offset(to_come) or 0
+  local offset, reply = offset_text(at), { now, at, id, false }
   local addressed, known = {}, false
 
   for i = 1, #streams, 2 do
     local stream, guard = streams[i], streams[i + 1]
     local before = moved and redis.call('HGET', idem, 's:' .. stream)
+    local connectors = -1
     if before then
-      reply[#reply + 1] = tonumber(before)
+      connectors = tonumber(before)
       known = known or before ~= '-1'
-    elseif guard ~= '' and redis.call('EXISTS', prefix .. guard) == 0 then
-      reply[#reply + 1] = -1
-    else
+    elseif guard == '' or redis.call('EXISTS', prefix .. guard) == 1 then
       addressed[#addressed + 1] = stream
-      local channel = channel_of(stream)
-      reply[#reply + 1] = stored and post(stream, channel, offset, ttl, id, field, body, keep, collapse)
-        or announce(channel, '0', offset, ttl, id, field, body, '0', trace)
+      connectors = stored and post(stream, offset, ttl, id, field, body, keep, collapse)
+        or announce(stream, '0', offset, ttl, id, field, body, '0', trace)
     end
+    reply[(i + 7) / 2] = connectors -- after the first three
   end
 
   if to and #addressed > 0 then begin_record(id, to, offset, ttl, addressed, trace, not idem) end

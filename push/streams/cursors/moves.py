@@ -142,21 +142,21 @@ def moves_of(
 
 
 def encoded(batch: list[Move]) -> bytes:
-    """What cursors.lua takes: of each stream the messages of its moves, by offset; then the
-    moves, each of which names the part of these that it covers."""
+    """What cursors.lua takes: the messages of each stream, by offset; then the moves, each of which
+    names the part of these that it covers."""
     passed: dict[str, dict[int, HandedOut | Skipped]] = {}
     for move in batch:
         passed.setdefault(move.stream, {}).update(move.messages)
-    streams: list[list[Any]] = []
+    told: list[Any] = []
     places: dict[str, tuple[int, list[int]]] = {}
-    for number, (stream, messages) in enumerate(passed.items(), 1):
+    for stream, messages in passed.items():
         offsets = sorted(messages)
-        parts = [part for offset in offsets for part in (offset, messages[offset].id)]
-        streams.append([stream, *parts])
-        places[stream] = number, offsets
-    moves = []
+        places[stream] = len(told) // 2, offsets
+        for offset in offsets:
+            told += (offset, messages[offset].id)
+    moves: list[Any] = []
     for move in batch:
-        (number, offsets), own = places[move.stream], move.messages
+        (before, offsets), own = places[move.stream], move.messages
         first, last = 0, len(offsets)
         if len(own) < last:
             first = bisect_left(offsets, min(own)) if own else 0
@@ -167,11 +167,11 @@ def encoded(batch: list[Move]) -> bytes:
             for delivery, outcome in move.late
         ]
         more = (exceptions, late, move.is_last) if exceptions or late or move.is_last else False
-        told: list[Any] = [number, move.cursor, move.position, first + 1, last, more]
+        covered = (before + first + 1, before + last)
+        moves += (move.stream, move.cursor, move.position, *covered, more, len(move.members))
         for _, holder in move.members:
-            told += (holder.token, holder.session_id)
-        moves.append(told)
-    return _encode([streams, moves])
+            moves += (holder.token, holder.session_id)
+    return _encode([told, moves])
 
 
 def _exceptions(
