@@ -134,7 +134,7 @@ async def test_an_entry_on_the_channel_is_the_entry_of_the_log(
     await sender.send("all", n=2, data='"a\\nb c"')
     await wait_until(lambda: len(heard) == 2)
 
-    live = [from_channel("all", payload, 7).entry for payload in heard]
+    live = [from_channel("all", payload, 7)[0] for payload in heard]
     assert None not in live
     logged = await entries_of(store, "all")
 
@@ -164,7 +164,7 @@ async def test_what_is_not_stored_moves_no_offset(
 
     assert published.offset == 0
     assert published.outcomes[0].connectors == 1
-    live = from_channel("all", heard[1], 7).entry
+    live = from_channel("all", heard[1], 7)[0]
     assert live is not None
     assert (live.offset, live.message_id) == (0, 0)
     assert await store.last_offset() == last
@@ -256,7 +256,7 @@ async def test_a_trace_is_on_the_channel_and_in_the_ledger_and_not_in_what_devic
         )
     await wait_until(lambda: len(heard) == 2)
 
-    first, second = (from_channel("user:anna", payload, 7).entry for payload in heard)
+    first, second = (from_channel("user:anna", payload, 7)[0] for payload in heard)
     assert first is not None
     assert second is not None
     assert (first.trace, second.trace) == (trace, "")
