@@ -7,6 +7,7 @@ and times in front of it without parsing it again.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 import msgspec
 
@@ -23,7 +24,7 @@ class _Typing(msgspec.Struct):
 
 _decode_typing = msgspec.json.Decoder(_Typing).decode
 _decode_control = msgspec.json.Decoder(dict[str, str]).decode
-_encode = msgspec.json.Encoder().encode
+_encoder = msgspec.json.Encoder()
 
 
 class MessageContent(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -36,8 +37,7 @@ class MessageContent(msgspec.Struct, frozen=True, omit_defaults=True):
     encoding: str | None = None
 
 
-def encode_content(content: MessageContent) -> bytes:
-    return _encode(content)
+encode_content: Callable[[MessageContent], bytes] = _encoder.encode
 
 
 def push_body(

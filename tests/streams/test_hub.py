@@ -366,7 +366,7 @@ async def test_a_channel_is_heard_while_anyone_follows(
 
     async def nobody_hears() -> bool:
         published = await sender.send("all", n=1)
-        return published.outcomes[0].connectors == 0
+        return published.connectors == {"all": 0}
 
     await wait_until(nobody_hears)
     assert ear.hub.channels == {}

@@ -29,11 +29,6 @@ USUAL_READ_BYTES = FileDescriptor.bufferSize
 LARGE_READ_BYTES = 512 * 1024  # once Redis had more to say than a usual read
 
 
-def _pack(command: Sequence[bytes | str | int]) -> bytes:
-    packed: bytes = hiredis.pack_command(tuple(command))  # type: ignore[arg-type]  # says: of one
-    return packed
-
-
 def end_reason(why: Failure) -> str:
     """Why a connection ended when TLS did not accept it; "" for the many other reasons."""
     if why.check(VerificationError):
@@ -73,7 +68,7 @@ class RedisProtocol(txredisapi.RedisProtocol):
         error."""
         if not self.connected:
             raise txredisapi.ConnectionError("Not connected")
-        self.transport.write(_pack(command))
+        self.transport.write(hiredis.pack_command(command))  # type: ignore[arg-type]  # says: of one
         answer: Deferred[Any] = Deferred()
         self._asked.append((answer, self._monotonic(), replies))
         return answer

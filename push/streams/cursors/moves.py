@@ -142,18 +142,18 @@ def moves_of(
 
 
 def encoded(batch: list[Move]) -> bytes:
-    """What cursors.lua takes: the messages of each stream, by offset; then the moves, each of which
-    names the part of these that it covers."""
+    """What cursors.lua takes: the messages of each stream, by offset; then the moves, each of
+    which names the part of these that it covers."""
     passed: dict[str, dict[int, HandedOut | Skipped]] = {}
     for move in batch:
         passed.setdefault(move.stream, {}).update(move.messages)
-    told: list[Any] = []
+    messages: list[Any] = []
     places: dict[str, tuple[int, list[int]]] = {}
-    for stream, messages in passed.items():
-        offsets = sorted(messages)
-        places[stream] = len(told) // 2, offsets
+    for stream, own in passed.items():
+        offsets = sorted(own)
+        places[stream] = len(messages) // 2, offsets
         for offset in offsets:
-            told += (offset, messages[offset].id)
+            messages += (offset, own[offset].id)
     moves: list[Any] = []
     for move in batch:
         (before, offsets), own = places[move.stream], move.messages
@@ -167,11 +167,11 @@ def encoded(batch: list[Move]) -> bytes:
             for delivery, outcome in move.late
         ]
         more = (exceptions, late, move.is_last) if exceptions or late or move.is_last else False
-        covered = (before + first + 1, before + last)
-        moves += (move.stream, move.cursor, move.position, *covered, more, len(move.members))
+        moves += (move.stream, move.cursor, move.position)
+        moves += (before + first + 1, before + last, more, len(move.members))
         for _, holder in move.members:
             moves += (holder.token, holder.session_id)
-    return _encode([told, moves])
+    return _encode([messages, moves])
 
 
 def _exceptions(
