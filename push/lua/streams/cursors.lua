@@ -159,11 +159,11 @@ local function count_after_end(token, session)
   end
 end
 
--- The record says where the device is now.
-local function store_cursor(record, kept_position, done_before, done_to, handed_before, handed_to)
-  if done_to > done_before then redis.call('HSET', record, cursor_field, offset_text(done_to)) end
+-- The record says where the device is now; `done_text` is `done_to`.
+local function store_cursor(record, kept_position, done_before, done_to, done_text, handed_before, handed_to)
+  if done_to > done_before then redis.call('HSET', record, cursor_field, done_text) end
   if handed_to > done_to then
-    if handed_to > handed_before then redis.call('HSET', record, position_field, offset_text(handed_to)) end
+    if handed_to > handed_before then redis.call('HSET', record, position_field, str(handed_to)) end
   elseif kept_position then
     redis.call('HDEL', record, position_field)
   end
@@ -175,7 +175,7 @@ local holder_number = 0
 local function make_move(from)
   local first_offset = first <= last and messages[2 * first - 1] or 0
   -- `alike`: so many before were in the same places; they are counted together.
-  local alike, cursor, handed, done_before, done_to, handed_before, handed_to
+  local alike, cursor, handed, done_before, done_to, done_text, handed_before, handed_to
   for i = from, from + 2 * holders - 1, 2 do
     local token, session = moves[i], moves[i + 1]
     local record = device_key(token)
@@ -199,6 +199,7 @@ local function make_move(from)
         done_before = cursor_before
         handed_before = handed and math.max(tonumber(handed), done_before) or done_before
         done_to = math.max(offset, done_before)
+        done_text = offset_text(done_to)
         handed_to = math.max(position, done_to, handed_before)
         if listed then
           count_lines(token, done_before, done_to, handed_before, handed_to, offset)
@@ -212,7 +213,9 @@ local function make_move(from)
         count_late(token, is_holder, follows and done_before, tonumber(began or '0'))
       end
     end
-    if follows then store_cursor(record, handed, done_before, done_to, handed_before, handed_to) end
+    if follows then
+      store_cursor(record, handed, done_before, done_to, done_text, handed_before, handed_to)
+    end
   end
   if alike then count_alike(alike, done_before, done_to, handed_before, handed_to) end
 end
