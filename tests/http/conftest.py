@@ -528,6 +528,7 @@ def make_web(behind: Behind, keyring: Keyring) -> Iterator[MakeWeb]:
 
     yield make
     for clock in clocks:
+        clock.advance(0)  # the end of a turn of the reactor
         assert clock.getDelayedCalls() == []
 
 

@@ -25,7 +25,7 @@ from werkzeug.exceptions import MethodNotAllowed
 from push.access.api_keys import ApiKey, Keyring
 from push.access.request_rates import FailedKeys, RequestRates
 from push.http.edge.auditing import Auditing
-from push.http.edge.body_stream import write_stream
+from push.http.edge.body_stream import channel_of, write_stream
 from push.http.edge.incoming import IncomingRequest
 from push.http.edge.rendering import Answered, RoutedResource
 from push.http.framework.access import RequestAccess
@@ -47,6 +47,7 @@ from push.http.framework.request_reading import (
 )
 from push.http.framework.route import Endpoint, NoQuery, Request, Response
 from push.runtime.tracing import ACCEPT, Tracer, ending_of_request
+from push.runtime.turns import Work
 from push.wire.addresses import Networks
 from push.wire.reading import decoder_for
 from push.wire.websocket.origins import Origins
@@ -125,7 +126,8 @@ class Routing:
     def _respond(self, route: Endpoint, request: HttpRequest, path: Mapping[str, str]) -> Answered:
         assert request.content is not None  # it is made when the headers are read
         raw = request.content.read()  # now: it is closed when the client goes
-        return _shielded(self.run(route, request, path, raw)).addCallback(
+        in_turn = channel_of(request).caller.in_turn
+        return _shielded(self.run(route, request, path, raw), in_turn).addCallback(
             lambda answer: self._answer_with(request, answer)
         )
 
@@ -275,8 +277,11 @@ def _traceparent_of(request: IncomingRequest) -> str | None:
     return None if value is None else value.decode("latin-1")
 
 
-def _shielded(work: Coroutine[Deferred[Any], Any, Response]) -> Deferred[Response]:
-    """`work`'s answer, as a Deferred that may be cancelled without `work` being cancelled.
+def _shielded(
+    work: Coroutine[Deferred[Any], Any, Response], in_turn: Callable[[Work], object]
+) -> Deferred[Response]:
+    """`work`'s answer, as a Deferred that may be cancelled without `work` being cancelled. It fires
+    when it is its sender's turn (`in_turn`).
 
     What a handler returned is cancelled when the client disconnects; a push that has begun must
     end. Nothing is lost: `work` raises nothing, and its answer is then dropped.
@@ -288,5 +293,5 @@ def _shielded(work: Coroutine[Deferred[Any], Any, Response]) -> Deferred[Respons
             answer.stream.stop()
         visible.callback(answer)
 
-    Deferred.fromCoroutine(work).addCallback(show)
+    Deferred.fromCoroutine(work).addCallback(lambda answer: in_turn(partial(show, answer)))
     return visible

@@ -2,7 +2,7 @@
 -- Counting goes from where the record says that the device was, so that a call which is made again,
 -- or by a session that read the same once more, counts nothing twice.
 -- KEYS: clock.
--- ARGV: {messages, moves} as msgpack (see push/streams/cursors.py); 'again' when the same was told to
+-- ARGV: {messages, moves} as msgpack (see push/streams/cursors/moves.py); 'again' when the same was told to
 -- another master, '' the first time.
 -- Messages are offset, id, offset, id, ...: those that a cursor has to tell of.
 -- A move is stream, offset, position, first, last, more, n, and then n times token, session: of all holders
