@@ -16,11 +16,11 @@ from push.redis.clock import MICROSECONDS, ServerClock
 from push.redis.connection.availability import Availability
 from push.redis.connection.errors import StoreUnavailable, UnsuitableServer, translated
 from push.redis.connection.measures import RedisMeasures
-from push.redis.connection.protocols import CommandProtocol, SubscriberProtocol
+from push.redis.connection.protocols import CommandProtocol, Handler, SubscriberProtocol
 from push.redis.connection.replication import ReplicaAcks
 from push.redis.connection.replies import Answer, Argument, Decode, as_it_is
 from push.redis.connection.sentinel import Sentinels
-from push.redis.connection.subscriptions import Handler, Subscriptions
+from push.redis.connection.subscriptions import Subscriptions
 from push.redis.connection.supervised import SupervisedConnection
 from push.redis.connection.url import RedisAddress, SentinelAddress, StoreAddress
 from push.redis.identity import Deployment
@@ -123,11 +123,11 @@ class RedisClient:
         )
 
     def _make_subscriber(self) -> SupervisedConnection[SubscriberProtocol]:
-        receive = self.subscriptions.message
+        handlers = self.subscriptions.handlers
         return SupervisedConnection(
             self.reactor,
             self._locate,
-            lambda lost: SubscriberProtocol(self.reactor.seconds, lost, receive),
+            lambda lost: SubscriberProtocol(self.reactor.seconds, lost, handlers),
             self._prepare_subscriber,
             name=str(self.address),
             purpose="subscriptions",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, Generic, TypeVar
 
 from twisted.internet.defer import (
     CancelledError,
@@ -21,6 +22,7 @@ from push.runtime.timers import Debounced
 MOST_REST_SECONDS = 0.1  # between two rounds
 
 Result = TypeVar("Result")
+Owner = TypeVar("Owner")
 
 
 def start(
@@ -73,6 +75,22 @@ class TaskGroup:
     async def finished(self) -> None:
         """Wait for all that run now."""
         await DeferredList(list(self._running))
+
+
+class OwnedTasks(Generic[Owner]):
+    """Coroutines, each of one of many owners: `failed(owner, failure)` is called with an error."""
+
+    def __init__(self, failed: Callable[[Owner, Failure], None]) -> None:
+        self._failed = failed
+        self._tasks = TaskGroup()
+
+    def run(self, owner: Owner, job: Coroutine[Any, Any, None]) -> None:
+        """Run `job` to its end."""
+        self._tasks.run(job, partial(self._failed, owner))
+
+    async def finished(self) -> None:
+        """Wait for all that run now."""
+        await self._tasks.finished()
 
 
 class Semaphore:

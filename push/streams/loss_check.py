@@ -101,7 +101,7 @@ class LossCheck:
         if self._server.problem is not None:
             self._nonce = self._nonce_received = 0
             return
-        messages = self._server.subscriptions.messages
+        messages = self._server.subscriptions.handlers.messages
         if self._nonce != self._nonce_received:
             if messages != self._messages_before:
                 # It receives, but is late: what was published before the nonce is still coming.

@@ -7,6 +7,7 @@ and times in front of it without parsing it again.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 import msgspec
 
@@ -23,7 +24,7 @@ class _Typing(msgspec.Struct):
 
 _decode_typing = msgspec.json.Decoder(_Typing).decode
 _decode_control = msgspec.json.Decoder(dict[str, str]).decode
-_encode = msgspec.json.Encoder().encode
+_encoder = msgspec.json.Encoder()
 
 
 class MessageContent(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -36,18 +37,7 @@ class MessageContent(msgspec.Struct, frozen=True, omit_defaults=True):
     encoding: str | None = None
 
 
-class Announcement(msgspec.Struct, frozen=True):
-    """What came on a channel: an entry, and the offset of one that it takes away (0 = none).
-
-    `removes` below 0: all up to that offset were dropped. No entry: something was only taken away.
-    """
-
-    entry: Entry | None
-    removes: int
-
-
-def encode_content(content: MessageContent) -> bytes:
-    return _encode(content)
+encode_content: Callable[[MessageContent], bytes] = _encoder.encode
 
 
 def push_body(
@@ -63,31 +53,32 @@ def push_body(
     return head.encode() + content[1:]
 
 
-def from_channel(stream: str, payload: bytes, message_id: int) -> Announcement:
-    """What `payload` announces (see channel.lua). Raises ValueError if it is not our message.
+def from_channel(stream: str, payload: bytes, message_id: int) -> tuple[Entry | None, int]:
+    """What `payload` announces (see channel.lua): an entry, and the offset of one that it takes
+    away.
 
-    `message_id` is the message id of those that are acknowledged.
+    `message_id` is the message id of those that are acknowledged. The offset is 0: it takes none
+    away; below 0: all up to that offset were dropped. No entry: something was only taken away.
+    Raises ValueError if it is not our message.
     """
     head, content = payload.split(b"\n", 1)
-    previous, at, ts_ms, expires_text, field, id, removes, *trace = head.decode().split(" ")
-    offset, expires_ms = int(at), int(expires_text)
+    previous, at, ts_ms, expires_ms, field, id, removes, *trace = head.decode().split(" ")
     if field == keyspace.ENTRY_REMOVAL:
-        return Announcement(None, int(removes))
+        return None, int(removes)
+    offset = int(at)
     if field == keyspace.ENTRY_CONTROL:
-        return Announcement(_control(id, int(previous), offset, expires_ms, content), 0)
-    online = field == keyspace.ENTRY_ONLINE
-    entry = Entry(
-        sys.intern(id),  # one object for all the streams and sessions that have it at that time
-        int(previous),
-        offset,
-        push_body(stream, offset, ts_ms, expires_text, content),
-        expires_ms=expires_ms,
-        message_id=message_id if offset > 0 or online else 0,
-        online=online,
-        exclude_user=_decode_typing(content).user if field == keyspace.ENTRY_TYPING else "",
-        trace=trace[0] if trace else "",
-    )
-    return Announcement(entry, int(removes))
+        return _control(id, int(previous), offset, int(expires_ms), content), 0
+    body = push_body(stream, offset, ts_ms, expires_ms, content)
+    entry = Entry(id, int(previous), offset, body, int(expires_ms))
+    if offset:
+        entry.message_id = message_id
+    elif field == keyspace.ENTRY_ONLINE:
+        entry.message_id, entry.online = message_id, True
+    elif field == keyspace.ENTRY_TYPING:
+        entry.exclude_user = _decode_typing(content).user
+    if trace:
+        entry.trace = trace[0]
+    return entry, int(removes)
 
 
 def from_log(stream: str, previous: int, item: list[object]) -> Entry:

@@ -31,7 +31,7 @@ local function open(item)
   local fields = apply_client_cursors(record, token, item.cursors, 1)
 
   local taken = { DEVICE_SESSION, session, DEVICE_BOOT, boot, DEVICE_NODE, node, DEVICE_EPOCH, epoch }
-  redis.call('HSET', record, DEVICE_SEEN, str(math.floor(now / 1000)), unpack(taken))
+  redis.call('HSET', record, DEVICE_SEEN, str(clock_ms()), unpack(taken))
   keep_device(token, retention_seconds)
   device_came_online(record, token, boot, before[3])
   local truncated = add_followed(record, fields)

@@ -675,3 +675,31 @@ async def test_redis_away_is_unavailable_and_asked_again_it_holds(
     assert (await subscribe(client, "news"))["ok"]
     await node.push("topic", "news", data=1)
     await wait_until(lambda: client.numbers == [1])
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_record_is_read_once_after_a_change_of_its_own_session(
+    make_node: Make, redis_url: str, dial: Make, wait_until: WaitUntil
+) -> None:
+    """By the answer of the script, or by the notice that comes with it: not by both."""
+    node = await make_node(redis_url)
+    node.listen()
+    client = await dial(node, acks=True)
+    await client.register()
+    await client.connect()
+    [home] = node.shards
+
+    async def reads() -> int:
+        stats = (await home.command("INFO", "commandstats")).decode()
+        [line] = [line for line in stats.splitlines() if line.startswith("cmdstat_hgetall:")]
+        return int(line.removeprefix("cmdstat_hgetall:calls=").partition(",")[0])
+
+    assert (await subscribe(client, "news"))["ok"]
+    before = await reads()
+    for number in range(10):
+        assert (await subscribe(client, f"topic{number}"))["ok"]
+        assert (await unsubscribe(client, "news" if number == 0 else f"topic{number - 1}"))["ok"]
+
+    assert 20 <= await reads() - before < 30  # once for each, and once more for a few
+    await node.push("topic", "topic9", data=1)
+    await wait_until(lambda: client.numbers == [1])
