@@ -29,6 +29,9 @@ NONCE_SECONDS = 0.5
 # Shorter than a write waits for its readers (2 s): a reader that could not be asked knows it before
 # the write is answered.
 LEASE_SECONDS = 1.5
+# Those who judge by a copy wait while it is changed and read: changes that come one after the other
+# are made in rounds, and between two of them is so many times as much time.
+REST_OF_CHANGES = 4.0
 READ_SECONDS = 60.0  # a copy is read at least so often, in case all else fails
 RETRY_SECONDS = 1.0
 

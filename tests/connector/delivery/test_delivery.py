@@ -777,7 +777,8 @@ def test_bodies_are_json() -> None:
     """The body is put together from parts: a strange user id or title must not break it."""
     from push.streams.message import push_body
 
-    body = push_body("user:a@b.c:+=-", 5, 1, 2, b'{"id":"x","data":{"a":1},"title":"\\"\\u00e9"}')
+    content = b'{"id":"x","data":{"a":1},"title":"\\"\\u00e9"}'
+    body = push_body("user:a@b.c:+=-", b"5", b"1", b"2", content)
 
     assert json.loads(body) == {
         "stream": "user:a@b.c:+=-",
