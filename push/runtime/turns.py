@@ -32,7 +32,7 @@ SHARED_FOR_SECONDS: Final = 1.0
 MOST_AHEAD_SECONDS: Final = 0.001
 # Of the time, for strangers; and the time within which it may be used at once.
 STRANGERS_SHARE: Final = 0.5
-STRANGERS_WINDOW_SECONDS: Final = 0.002
+STRANGERS_WINDOW_SECONDS: Final = 0.001
 MAX_DEBT_SECONDS: Final = 1.0  # for which strangers wait after one long work
 _MAX_IDLE_OWNERS = 1024
 
