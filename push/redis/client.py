@@ -16,7 +16,7 @@ from push.redis.clock import MICROSECONDS, ServerClock
 from push.redis.connection.availability import Availability
 from push.redis.connection.errors import StoreUnavailable, UnsuitableServer, translated
 from push.redis.connection.measures import RedisMeasures
-from push.redis.connection.protocols import CommandProtocol, Handler, SubscriberProtocol
+from push.redis.connection.protocols import CommandProtocol, SubscriberProtocol
 from push.redis.connection.replication import ReplicaAcks
 from push.redis.connection.replies import Answer, Argument, Decode, as_it_is
 from push.redis.connection.sentinel import Sentinels
@@ -64,11 +64,11 @@ class RedisClient:
         self.is_replicated = isinstance(address, SentinelAddress)
         self.timeout_seconds = timeout_seconds
         self.clock = ServerClock(reactor.seconds)
-        self.subscriptions = Subscriptions(reactor)
         self.measures = RedisMeasures()
         self.reactor = reactor
         self._key_prefix = f"{prefix}:"
         self._channel_prefix = f"{prefix}:{address.database}:".encode()
+        self.subscriptions = Subscriptions(reactor, self._channel_prefix)
         self._clock_key = self.key(keyspace.CLOCK)
         self._check_channel = self.channel("check")
         self._deployment = deployment
@@ -182,13 +182,6 @@ class RedisClient:
 
     def channel(self, name: str) -> bytes:
         return self._channel_prefix + name.encode()
-
-    def subscribe_channel(self, name: str, handler: Handler) -> Deferred[None]:
-        """Subscribe to the channel `name`: see `Subscriptions.start_subscribing`."""
-        return self.subscriptions.start_subscribing(self.channel(name), handler)
-
-    def unsubscribe_channel(self, name: str) -> None:
-        self.subscriptions.unsubscribe(self.channel(name))
 
     @property
     def is_subscribed(self) -> bool:

@@ -98,8 +98,8 @@ class JoinedCalls(Generic[Item]):
         self._is_due = False  # at the end of this turn
 
     def ask(self, items: Sequence[Item]) -> Deferred[list[Any]]:
-        """Fires with the reply to each, or in its place `StoreUnavailable` or an error that is our
-        own fault."""
+        """Fires with the reply to each (one at least), or in its place `StoreUnavailable` or an
+        error that is our own fault."""
         asked = _Asked(items, self._server.reactor.seconds())
         self._waiting.append(asked)
         self._waiting_items += len(items)

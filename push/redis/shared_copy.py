@@ -72,12 +72,12 @@ class Lease:
         server.on_restored(self._restored)
 
     def start(self) -> None:
-        self._server.subscribe_channel(self._channel, self._receive)
+        self._server.subscriptions.subscribe(self._channel, self._receive)
         self._renewals.start(now=True)
 
     def stop(self) -> None:
         self._renewals.stop()
-        self._server.unsubscribe_channel(self._channel)
+        self._server.subscriptions.unsubscribe(self._channel)
         self._jobs.cancel()
 
     @property
@@ -149,13 +149,15 @@ class SharedCopy(Generic[Content]):
         server.on_restored(self._restored)
 
     def start(self) -> None:
-        subscribing = self._server.subscribe_channel(self._channel, lambda _: self.invalidate())
+        subscribing = self._server.subscriptions.subscribe(
+            self._channel, lambda _: self.invalidate()
+        )
         subscribing.addCallbacks(self._subscribed, lambda _: None)
         self._regular.start()
 
     def stop(self) -> None:
         self._regular.stop()
-        self._server.unsubscribe_channel(self._channel)
+        self._server.subscriptions.unsubscribe(self._channel)
         self._retry.cancel()
         self._reads.cancel()
 

@@ -177,12 +177,12 @@ class Batch:
         return self._handed_out
 
     def encoded(self, codec: Codec) -> bytes:
-        """All that is for devices, made once a codec and the same object for all its sessions."""
+        """Of a uniform batch: made once a codec and the same object for all its sessions."""
         data = self._encoded.get(codec)
         if data is None:
             # Not kept with each entry, too: few read one again, from memory.
-            parts = [codec.push(e, e.message_id) for e in self.entries if e.control is None]
-            data = self._encoded[codec] = parts[0] if len(parts) == 1 else b"".join(parts)
+            parts = [codec.push(entry, entry.message_id) for entry in self.entries]
+            data = self._encoded[codec] = b"".join(parts)
         return data
 
 

@@ -84,7 +84,6 @@ class Hub:
         self._receiver = receiver
         self._may_hand_on = may_hand_on
         self._is_late = is_late
-        self._controls = False  # among what is handed on in this turn
         self._next_number = FIRST_SHARED_ID
         self.pending: dict[Channel, list[Entry]] = {}  # of this turn
         self._first_expiry_ms = NEVER_MS  # of these
@@ -129,7 +128,7 @@ class Hub:
             channel.receiver = partial(self.receive, channel)
         channel.followers[follower] = subscription
         assert channel.receiver is not None
-        return self._server.subscribe_channel(channel_name(stream), channel.receiver)
+        return self._server.subscriptions.subscribe(channel_name(stream), channel.receiver)
 
     def unfollow(self, stream: str, follower: Hashable) -> None:
         channel = self.channels.get(stream)
@@ -139,7 +138,7 @@ class Hub:
         if not channel.followers:
             del self.channels[stream]
             self._cache.forget(stream)
-            self._server.unsubscribe_channel(channel_name(stream))
+            self._server.subscriptions.unsubscribe(channel_name(stream))
             self._repair.forget(stream)
             channel.receiver = None  # it holds the channel
 
@@ -157,7 +156,7 @@ class Hub:
             self._cache.drop_to(channel.stream, -removes)
         if entry is None:
             return
-        if not entry.offset:
+        if entry.offset == 0:
             self.hand_on(channel, entry)
         elif not channel.repairing:
             self.apply(channel, entry)
@@ -190,8 +189,6 @@ class Hub:
     def hand_on(self, channel: Channel, entry: Entry) -> None:
         if entry.offset > channel.handed:
             channel.handed = entry.offset
-        if entry.control is not None:
-            self._controls = True
         if entry.expires_ms < self._first_expiry_ms:
             self._first_expiry_ms = entry.expires_ms
         pending = self.pending.get(channel)
@@ -212,11 +209,10 @@ class Hub:
         if self._first_expiry_ms <= now_us // 1000:
             self._leave_out_expired(now_us)
         turn, self.pending = list(self.pending.items()), {}
-        if self._controls and self._is_late():
+        if self._is_late():
             # What one stream says of another (a device is another user's now) comes first: of the
             # other may be here what was published after that was answered.
             turn.sort(key=_has_no_control)
-        self._controls = False
         self._first_expiry_ms = NEVER_MS
         for channel, entries in turn:
             if entries and channel.followers:
@@ -234,11 +230,12 @@ class Hub:
     def _leave_out_expired(self, now_us: int) -> None:
         """This process was paused for that long. Followers read what is in a log, and pass it."""
         for channel, entries in self.pending.items():
-            expired = [each for each in entries if not each.online and has_expired(each, now_us)]
-            if not expired:
+            left = [each for each in entries if each.online or not has_expired(each, now_us)]
+            if len(left) == len(entries):
                 continue
-            entries[:] = [entry for entry in entries if entry not in expired]
-            if any(entry.offset for entry in expired):
+            is_in_log = any(each.offset and has_expired(each, now_us) for each in entries)
+            entries[:] = left
+            if is_in_log:
                 for subscription in channel.followers.values():
                     subscription.live = False
                 self._receiver.repaired(channel)

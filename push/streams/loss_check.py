@@ -92,7 +92,7 @@ class LossCheck:
             self._sweep_soon.request()
 
     async def _listen_for_nonce(self) -> None:
-        await self._server.subscribe_channel(self._nonce_channel, self._receive_nonce)
+        await self._server.subscriptions.subscribe(self._nonce_channel, self._receive_nonce)
 
     def _receive_nonce(self, payload: bytes) -> None:
         self._nonce_received = int(payload)

@@ -147,19 +147,20 @@ class Publisher:
     ) -> list[Published | Exception]:
         """Each server gets the streams that it has. What need not wait for replicas goes there by
         itself."""
-        parts: dict[tuple[int, bool], list[tuple[int, Message]]] = {}
+        parts: dict[tuple[int, bool], tuple[list[int], list[Message]]] = {}
         for place, message in enumerate(messages):
             for number, part in _parts_of(message, self._shards):
                 durable = message.stored or not self._shards[number].is_replicated
-                parts.setdefault((number, durable), []).append((place, part))
-        asked = [
-            self._calls[number, durable, is_batch].ask([part for _, part in some])
-            for (number, durable), some in parts.items()
+                places, some = parts.setdefault((number, durable), ([], []))
+                places.append(place)
+                some.append(part)
+        answers = [
+            self._calls[number, durable, is_batch].ask(some)
+            for (number, durable), (_, some) in parts.items()
         ]
         found: list[list[Published | Exception]] = [[] for _ in messages]
-        for ((number, _), some), answer in zip(parts.items(), asked, strict=True):
-            places, messages_there = zip(*some, strict=True)
-            outcomes = list(map(_outcome_of, messages_there, await answer))
+        for ((number, _), (places, some)), answer in zip(parts.items(), answers, strict=True):
+            outcomes = list(map(_outcome_of, some, await answer))
             self._shards[number].clock.observe(_latest(outcomes))
             for place, outcome in zip(places, outcomes, strict=True):
                 found[place].append(outcome)

@@ -106,7 +106,9 @@ class FanOut:
         if len(followers) <= FEW or self._fits_in_turn(batch, len(followers)):
             if self._tracer is not None:
                 self._deliveries.begin(self._tracer, channel.stream, batch, len(followers))
-            self._write(channel, batch, followers.items(), queue=True)
+            others = self._write_whole(channel, batch, followers.items(), self._turn.add)
+            if others:
+                self._behind += self._write_singly(channel, batch, others, self._turn.add)
         else:
             self._rounds[channel] = self._round(channel, [batch])
 
@@ -124,7 +126,9 @@ class FanOut:
             if entry.exclude_user:
                 followers = channel.followers.items()
                 others = [pair for pair in followers if pair[0].user != entry.exclude_user]
-                self._write(channel, Batch([entry]), others, queue=True)
+                one = Batch([entry])
+                left = self._write_whole(channel, one, others, self._turn.add)
+                self._write_singly(channel, one, left, self._turn.add)
         rest = [entry for entry in batch.entries if not entry.exclude_user]
         if rest:
             self.batch(channel, Batch(rest))
@@ -174,7 +178,10 @@ class FanOut:
                 if channel.left != current.left:  # since the round began, or with the batch before
                     followers = channel.followers
                     part = [target for target in part if followers.get(target[0]) is target[1]]
-                self._write(channel, batch, part, queue=False)
+                others = self._write_whole(channel, batch, part, write_to_all)
+                if others:
+                    for device in self._write_singly(channel, batch, others, write_to_all):
+                        self._port.wake(device)
             del self._rounds[channel]  # the others come first
             if current.place < len(current.targets):
                 self._rounds[channel] = current
@@ -192,43 +199,19 @@ class FanOut:
         if ended.since:
             self._rounds[channel] = self._round(channel, batches_of(ended.since))
 
-    def _write(
-        self,
-        channel: Channel,
-        batch: Batch,
-        targets: Targets,
-        *,
-        queue: bool,
-    ) -> None:
-        """`queue`: at the end of the turn, with what else there is for a session."""
-        write = self._turn.add if queue else write_to_all
-        written_before = self._delivery_policy.written
-        others, behind = targets, []
-        if batch.uniform:
-            write_together = self._write_whole if batch.stored else self._write_alike
-            others = write_together(channel, batch, targets, write)
-        for device, subscription in others:
-            if self._write_singly(batch, device, subscription, write):
-                behind.append(device)
-        self._delivery_policy.note_written(channel.stream, written_before)
-        if queue:
-            self._behind += behind
-        else:
-            for device in behind:
-                self._port.wake(device)
-        if batch.controls:
-            for device, _ in list(targets):
-                for entry in batch.controls:
-                    self._port.subscriptions.changed(device, entry)
-
     def _write_whole(
         self, channel: Channel, batch: Batch, targets: Targets, write: _Write
-    ) -> Pairs:
+    ) -> Targets:
         """The same bytes for every session that is in step with the stream and has room. The
         others remain."""
+        if not batch.uniform:
+            return targets
+        if not batch.stored:
+            return self._write_alike(channel, batch, targets, write)
+        policy, written_before = self._delivery_policy, self._delivery_policy.written
         now = self._reactor.seconds()
         due_slot = self._wheel.slot_of(now + self._redeliver_after_seconds)
-        hand_out, handed = self._delivery_policy.hand_out_whole, self._port.streams.cursors.handed
+        hand_out, handed = policy.hand_out_whole, self._port.streams.cursors.handed
         whole: dict[Codec, list[DeviceSession]] = {}
         others: Pairs = []
         for device, subscription in targets:
@@ -246,6 +229,8 @@ class FanOut:
                 self._wheel.put(connection, due_slot)
             for entry in batch.ephemeral:
                 self._count(device, subscription, entry)
+        # Counted before they are written: a `send` drives all of them out of the caches.
+        policy.note_written(channel.stream, written_before)
         for codec, devices in whole.items():
             write(devices, batch.encoded(codec))
         return others
@@ -272,38 +257,51 @@ class FanOut:
                 ready[device.codec].append(device)
             else:
                 ready[device.codec] = [device]
+        policy = self._delivery_policy
         for codec, devices in ready.items():
-            # Counted before they are written: a `send` drives all of them out of the caches.
-            self._delivery_policy.written += len(devices) * len(batch.entries)
+            written_before = policy.written
+            policy.written += len(devices) * len(batch.entries)
+            policy.note_written(channel.stream, written_before)
             for entry in batch.entries:
                 self._port.streams.counts.written_to(channel.stream, entry.id, devices)
             write(devices, batch.encoded(codec))
         return others
 
     def _write_singly(
-        self, batch: Batch, device: DeviceSession, subscription: Subscription, write: _Write
-    ) -> bool:
-        """What one session may have of `batch`. True when it must read on."""
-        connection = device.connection
-        if connection.blocked:
-            self._blocked(device, subscription, batch)
-            return False
-        cursor, now = subscription.cursor, self._reactor.seconds()
-        data = self._delivery_policy.hand_out_singly(device.protocol, subscription, batch, now)
-        for entry in batch.ephemeral:
-            self._count(device, subscription, entry)
-        if data:
-            write([device], data)
-        if not batch.stored:
-            return False
-        if subscription.cursor != cursor:
-            self._port.streams.cursors.moved(device, subscription)
-        elif data and not subscription.is_to_report:
-            self._port.streams.cursors.handed(device, subscription)
+        self, channel: Channel, batch: Batch, targets: Targets, write: _Write
+    ) -> list[DeviceSession]:
+        """Message by message, what each session may have of `batch`. Returns those that must read
+        on."""
+        policy, written_before = self._delivery_policy, self._delivery_policy.written
+        now, cursors = self._reactor.seconds(), self._port.streams.cursors
         due_slot = self._wheel.slot_of(now + self._redeliver_after_seconds)
-        if connection.due_slot > due_slot:
-            self._wheel.put(connection, due_slot)
-        return not subscription.live
+        targets, behind = list(targets), []
+        for device, subscription in targets:
+            connection = device.connection
+            if connection.blocked:
+                self._blocked(device, subscription, batch)
+                continue
+            cursor = subscription.cursor
+            data = policy.hand_out_singly(device.protocol, subscription, batch, now)
+            for entry in batch.ephemeral:
+                self._count(device, subscription, entry)
+            if data:
+                write([device], data)
+            if not batch.stored:
+                continue
+            if subscription.cursor != cursor:
+                cursors.moved(device, subscription)
+            elif data and not subscription.is_to_report:
+                cursors.handed(device, subscription)
+            if connection.due_slot > due_slot:
+                self._wheel.put(connection, due_slot)
+            if not subscription.live:
+                behind.append(device)
+        policy.note_written(channel.stream, written_before)
+        for entry in batch.controls:  # then `targets` are all sessions
+            for device, _ in targets:
+                self._port.subscriptions.changed(device, entry)
+        return behind
 
     def _blocked(self, device: DeviceSession, subscription: Subscription, batch: Batch) -> None:
         """Stored messages stay in the log until the device drains; others may wait a little."""

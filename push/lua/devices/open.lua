@@ -28,7 +28,7 @@ local function open(item)
     stop_topics_of_jwt(record, token, allowed)
   end
   if several == '1' then check_groups(record, token) end
-  local fields = apply_client_cursors(record, token, item.cursors, 1)
+  local fields = item.cursors[1] and apply_client_cursors(record, token, item.cursors, 1) or {}
 
   local taken = { DEVICE_SESSION, session, DEVICE_BOOT, boot, DEVICE_NODE, node, DEVICE_EPOCH, epoch }
   redis.call('HSET', record, DEVICE_SEEN, str(clock_ms()), unpack(taken))

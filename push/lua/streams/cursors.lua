@@ -159,24 +159,31 @@ local function count_after_end(token, session)
   end
 end
 
--- The record says where the device is now.
-local function store_cursor(record, kept_position, done_before, done_to, handed_before, handed_to)
-  if done_to > done_before then redis.call('HSET', record, cursor_field, offset_text(done_to)) end
+-- The record says where the device is now; `done_text` is `done_to`.
+local function store_cursor(record, kept_position, done_before, done_to, done_text, handed_before, handed_to)
+  if done_to > done_before then redis.call('HSET', record, cursor_field, done_text) end
   if handed_to > done_to then
-    if handed_to > handed_before then redis.call('HSET', record, position_field, offset_text(handed_to)) end
+    if handed_to > handed_before then redis.call('HSET', record, position_field, str(handed_to)) end
   elseif kept_position then
     redis.call('HDEL', record, position_field)
   end
 end
 
 local holder_number = 0
-
--- The move whose holders are at `from` in `moves`.
-local function make_move(from)
+local at = 1
+while at <= #moves do
+  stream, offset, position, first, last, more, holders = unpack(moves, at, at + MOVE_VALUES - 1)
+  at = at + MOVE_VALUES
+  if more then
+    exceptions, late, is_last = unpack(more)
+  else
+    exceptions, late, is_last = NO_EXCEPTIONS, NOTHING_LATE, false
+  end
+  listed, cursor_field, position_field = is_listed(stream), DEVICE_CURSOR .. stream, DEVICE_POSITION .. stream
   local first_offset = first <= last and messages[2 * first - 1] or 0
   -- `alike`: so many before were in the same places; they are counted together.
-  local alike, cursor, handed, done_before, done_to, handed_before, handed_to
-  for i = from, from + 2 * holders - 1, 2 do
+  local alike, cursor, handed, done_before, done_to, done_text, handed_before, handed_to
+  for i = at, at + 2 * holders - 1, 2 do
     local token, session = moves[i], moves[i + 1]
     local record = device_key(token)
     holder_number = holder_number + 1
@@ -199,6 +206,7 @@ local function make_move(from)
         done_before = cursor_before
         handed_before = handed and math.max(tonumber(handed), done_before) or done_before
         done_to = math.max(offset, done_before)
+        done_text = offset_text(done_to)
         handed_to = math.max(position, done_to, handed_before)
         if listed then
           count_lines(token, done_before, done_to, handed_before, handed_to, offset)
@@ -212,23 +220,12 @@ local function make_move(from)
         count_late(token, is_holder, follows and done_before, tonumber(began or '0'))
       end
     end
-    if follows then store_cursor(record, handed, done_before, done_to, handed_before, handed_to) end
+    if follows then
+      store_cursor(record, handed, done_before, done_to, done_text, handed_before, handed_to)
+    end
   end
   if alike then count_alike(alike, done_before, done_to, handed_before, handed_to) end
-end
-
-local next_move = 1
-while next_move <= #moves do
-  local from = next_move + MOVE_VALUES
-  stream, offset, position, first, last, more, holders = unpack(moves, next_move, from - 1)
-  if more then
-    exceptions, late, is_last = unpack(more)
-  else
-    exceptions, late, is_last = NO_EXCEPTIONS, NOTHING_LATE, false
-  end
-  listed, cursor_field, position_field = is_listed(stream), DEVICE_CURSOR .. stream, DEVICE_POSITION .. stream
-  make_move(from)
-  next_move = from + 2 * holders
+  at = at + 2 * holders
 end
 
 for id, count in pairs(written) do

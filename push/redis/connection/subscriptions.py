@@ -21,9 +21,11 @@ CHANNELS_PER_COMMAND = 512
 
 
 class Subscriptions:
-    """Wanted channels with their handlers, and the connection of the moment."""
+    """Wanted channels with their handlers, and the connection of the moment. `prefix` begins the
+    name of each channel."""
 
-    def __init__(self, reactor: Clock) -> None:
+    def __init__(self, reactor: Clock, prefix: bytes) -> None:
+        self._prefix = prefix
         self.losses = 0  # of connections: messages may have been missed whenever it has grown
         self.handlers = ChannelHandlers()
         self._protocol: SubscriberProtocol | None = None
@@ -33,24 +35,29 @@ class Subscriptions:
         self._changed: set[bytes] = set()
         self._soon = Debounced(reactor, 0, self._flush)
 
-    def start_subscribing(self, channel: bytes, handler: Handler) -> Deferred[None]:
-        """Subscribe to `channel`; the Deferred fires once Redis confirmed it (now, if it has).
+    def subscribe(self, name: str, handler: Handler) -> Deferred[None]:
+        """Subscribe to the channel `name`; the Deferred fires once Redis confirmed it (now, if it
+        has).
 
         It waits as long as Redis is unreachable, or until `unsubscribe`: the caller cancels it at
         its deadline. There is one handler a channel.
         """
+        channel = self._prefix + name.encode()
         self.handlers[channel] = handler
         if channel in self._confirmed:
             return succeed(None)
         waiter: Deferred[None] = Deferred(lambda d: self._forget_waiter(channel, d))
         self._waiters.setdefault(channel, []).append(waiter)
-        self._note(channel)
+        self._changed.add(channel)
+        self._soon.request()
         return waiter
 
-    def unsubscribe(self, channel: bytes) -> None:
-        """End the subscription to `channel`; callers that wait for it are released."""
+    def unsubscribe(self, name: str) -> None:
+        """End the subscription to the channel; callers that wait for it are released."""
+        channel = self._prefix + name.encode()
         if self.handlers.pop(channel, None) is not None:
-            self._note(channel)
+            self._changed.add(channel)
+            self._soon.request()
             for waiter in self._waiters.pop(channel, ()):
                 waiter.callback(None)
 
@@ -86,10 +93,6 @@ class Subscriptions:
             if not waiters:
                 del self._waiters[channel]
 
-    def _note(self, channel: bytes) -> None:
-        self._changed.add(channel)
-        self._soon.request()
-
     def _flush(self) -> None:
         if self._protocol is None:
             self._changed.clear()  # `restore` goes by the wishes, not by the changes
@@ -112,7 +115,8 @@ class Subscriptions:
                 continue
             self._confirmed.add(channel)
             if channel not in self.handlers:
-                self._note(channel)
+                self._changed.add(channel)
+                self._soon.request()
             for waiter in self._waiters.pop(channel, ()):
                 waiter.callback(None)
 
@@ -132,6 +136,6 @@ def no_subscription() -> StoreUnavailable:
 
 
 async def subscribed_in_time(subscribed: Deferred[Any], seconds: float, reactor: Clock) -> None:
-    """Wait for what `start_subscribing` returned. Raises `StoreUnavailable` when Redis does not
+    """Wait for what `subscribe` returned. Raises `StoreUnavailable` when Redis does not
     confirm within `seconds`."""
     await within(seconds, reactor, subscribed, no_subscription)

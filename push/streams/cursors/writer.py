@@ -143,8 +143,13 @@ class CursorWriter:
         """Write a batch, and see to when the next one leaves."""
         self._soon.cancel()
         self._may_start = False
-        batch, is_stored = self._take_batch(), True
+        is_stored = True
+        batch, self._last = self._last[:FLUSH_CURSORS], self._last[FLUSH_CURSORS:]
+        taken = [*islice(self._moved.items(), FLUSH_CURSORS - len(batch))]
+        for subscription, _ in taken:
+            del self._moved[subscription]
         try:
+            batch += moves_of(taken, self._late)
             if batch:
                 told, server = encoded(batch), self._server
                 lost: list[int] = await server.replayed.run(_script, [told, ""], [told, "again"])
@@ -167,16 +172,6 @@ class CursorWriter:
                 self._batches.request()
             elif self._waiting and not self._stopped:
                 self._soon.request(FLUSH_SECONDS if is_stored else RETRY_SECONDS)
-
-    def _take_batch(self) -> list[Move]:
-        last, self._last = self._last[:FLUSH_CURSORS], self._last[FLUSH_CURSORS:]
-        taken = [*islice(self._moved.items(), FLUSH_CURSORS - len(last))]
-        if len(taken) == len(self._moved):
-            self._moved = {}
-        else:
-            for subscription, _ in taken:
-                del self._moved[subscription]
-        return last + moves_of(taken, self._late)
 
     def _put_back(self, batch: list[Move]) -> None:
         """It was not stored: it goes with what moves next."""

@@ -680,7 +680,7 @@ async def test_rule_4_a_session_taken_over_unheard_is_closed_at_its_next_acknowl
     other.listen()
     first = await device()
     pair = first._credentials
-    node.store.unsubscribe_channel(f"questions:{node.boot}")
+    node.store.subscriptions.unsubscribe(f"questions:{node.boot}")
     second = await dial(other)
     await second.connect(**pair)
     await pause(0.1)
@@ -777,7 +777,8 @@ def test_bodies_are_json() -> None:
     """The body is put together from parts: a strange user id or title must not break it."""
     from push.streams.message import push_body
 
-    body = push_body("user:a@b.c:+=-", 5, 1, 2, b'{"id":"x","data":{"a":1},"title":"\\"\\u00e9"}')
+    content = b'{"id":"x","data":{"a":1},"title":"\\"\\u00e9"}'
+    body = push_body("user:a@b.c:+=-", b"5", b"1", b"2", content)
 
     assert json.loads(body) == {
         "stream": "user:a@b.c:+=-",
