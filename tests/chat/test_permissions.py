@@ -22,6 +22,7 @@ from push.chat.settings import ChatSettings
 from push.connector.requests.chat import ChatRequests
 from push.connector.requests.dispatch import Caller
 from push.devices.outbox import Outbox
+from push.http.framework.access import Guards
 from push.http.routes.apps import make_group
 from push.http.server import make_site
 from push.redis.shards import Shards
@@ -291,7 +292,7 @@ async def stage(connect: Any, redis_url: str, wait_until: Any) -> Any:
     site = make_site(
         reactor,
         [make_group(chat)],
-        keyring=Keyring([key]),
+        Guards(Keyring([key])),
         registry=CollectorRegistry(),
         problems=list,
     )

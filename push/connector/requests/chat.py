@@ -18,6 +18,8 @@ from push.wire.signals import RequestName
 
 # From about a hundred users on: for each, Redis does as much as for a whole small request.
 MANY_USERS_BYTES = 1024
+# Any: all members of the group are told, and there is no rate of such requests.
+ALL_ARE_TOLD_BYTES = 0
 
 
 class ConversationTarget(Struct, frozen=True):
@@ -140,8 +142,8 @@ class ChatRequests:
             RequestName.GAM: Handler(GroupUsersBody, self._add, MANY_USERS_BYTES),
             RequestName.GKM: Handler(GroupUsersBody, self._remove, MANY_USERS_BYTES),
             RequestName.GQ: Handler(GroupBody, self._leave),
-            RequestName.GMI: Handler(ChangeGroupBody, self._change),
-            RequestName.GD: Handler(GroupBody, self._dismiss),
+            RequestName.GMI: Handler(ChangeGroupBody, self._change, ALL_ARE_TOLD_BYTES),
+            RequestName.GD: Handler(GroupBody, self._dismiss, ALL_ARE_TOLD_BYTES),
         }
 
     # Messages

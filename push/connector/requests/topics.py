@@ -66,14 +66,14 @@ class TopicRequests:
             await self._subscribe_session(device, stream)
         else:
             allowed_to = str(device.user) if needs_jwt else ""
-            await self._topics.write_subscription(body.topic, device.token, allowed_to)
+            changed = await self._topics.write_subscription(body.topic, device.token, allowed_to)
             subscription = device.subscriptions.get(stream)
             if (
                 subscription is None
                 or not subscription.subscribed
                 or self._following.is_refreshing(device)
             ):
-                await self._following.refreshed(device)
+                await self._following.refreshed(device, changed.told_at)
         if needs_jwt and body.topic not in device.jwt_topics:
             # A JWT that does not name it came meanwhile, or the session is another user's now.
             await self.judge_again(device)
@@ -100,10 +100,10 @@ class TopicRequests:
         if device.token is None:
             self._following.remove(device, stream)
             return
-        await self._topics.write_unsubscription(topic, device.token)
+        changed = await self._topics.write_unsubscription(topic, device.token)
         # A look at the record that is under way may be from before.
         if stream in device.subscriptions or self._following.is_refreshing(device):
-            await self._following.refreshed(device)
+            await self._following.refreshed(device, changed.told_at)
 
     async def judge_again(self, device: DeviceSession) -> None:
         """The session has a new JWT: what one before allowed and this one does not ends."""

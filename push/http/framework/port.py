@@ -17,14 +17,14 @@ from twisted.internet.main import CONNECTION_LOST
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
-from push.http.edge.arrivals import LOOKS_AT_ONCE, Arrival, ArrivalsSocket, WaitingArrivals
+from push.http.edge.arrivals import Arrival, ArrivalsSocket, WaitingArrivals
 from push.http.edge.connection_limits import ConnectionLimits
 from push.http.edge.early_caller import EarlyCaller
 from push.http.edge.incoming import IncomingRequest
 from push.http.edge.small_reads import SmallReads
 from push.runtime.bounded_port import BoundedPort, has_ended
 from push.runtime.ports import Clock
-from push.runtime.turns import Turns, WorkOwner
+from push.runtime.turns import Turns, Work, WorkOwner
 from push.wire.addresses import Networks, counted_ip, peer_ip
 
 # Read at once from a connection: while it waits for its turn, so much of it is in memory.
@@ -37,6 +37,8 @@ SMALL_READ_BYTES = 512
 SMALL_READS_AT_ONCE = 8
 MAX_BYTES_AT_ONCE = 4 * 1024  # of an answer that does not wait for the next turn
 STRANGERS_AT_ONCE = 4
+# New connections that are looked at in a turn of the reactor.
+NEW_AT_ONCE = 64
 # Connections and requests of an owner that wait for their turn; with more, new ones wait as
 # strangers do.
 MOST_KNOWN_WAITING = 64
@@ -262,7 +264,7 @@ class HttpPort(BoundedPort):
 
     def _look_at_some(self) -> None:
         """Raises OSError."""
-        for _ in range(LOOKS_AT_ONCE):
+        for _ in range(NEW_AT_ONCE):
             if self._waiting_arrivals.is_full:
                 self.stopReading()
                 break
@@ -326,7 +328,9 @@ class RequestSender:
         self._owner_of = owner_of
         self.peer = transport.getPeer()  # it makes a new one each time
         ip = peer_ip(getattr(self.peer, "host", None))
-        self.work_owner = self._strangers = turns.work_owner(counted_ip(ip), is_known=False)
+        self.work_owner = self._strangers = self._served = turns.work_owner(
+            counted_ip(ip), is_known=False
+        )
         self._shown: bytes | None = None  # the header Authorization that came last
         self._has_asked = False
 
@@ -347,10 +351,16 @@ class RequestSender:
         self.recognise(request)
         if tcp is not None:
             if is_first and self._shown is None:
+                self._served = tcp.work_owner
                 return tcp.work_owner
             if tcp.work_owner is not self.work_owner:
                 tcp.belongs_to(self.work_owner)
+        self._served = self.work_owner
         return self.work_owner
+
+    def in_turn(self, work: Work) -> None:
+        """Do it now, or when it is the turn of whom the last request was of."""
+        self._turns.work(self._served, work)
 
     def recognise(self, request: IncomingRequest) -> None:
         """Whose request it is, of which the head is there."""

@@ -4,7 +4,7 @@
 -- Mostly nothing is after it. The stream stays in the sweeper's queue until its time comes: the next message
 -- would put it there again.
 local function trim_acknowledged(stream, offset)
-  local log, collapse, after = log_key(stream), collapse_key(stream), str(offset + 1)
+  local log, collapse, after = log_key(stream), collapse_key(stream), offset_text(offset + 1)
   if #redis.call('XRANGE', log, after, '+', 'COUNT', '1') == 0 then
     redis.call('DEL', log, collapse)
     return

@@ -9,7 +9,7 @@ local wanted = {}
 for type in string.gmatch(ARGV[2], '%S+') do
   wanted[type] = true
 end
-local now_ms, count = str(math.floor(now / 1000)), 0
+local now_ms, count = str(clock_ms()), 0
 
 local function has_failed(id)
   return redis.call('ZSCORE', webhook_failed_key(endpoint), id)
