@@ -357,7 +357,7 @@ class RequestSender:
         return self.work_owner
 
     def in_turn(self, work: Work) -> None:
-        """Do it now, or when it is the turn of whom the last request was of."""
+        """Do it now, or when it is the turn of the owner of the last request."""
         self._turns.work(self._served, work)
 
     def recognise(self, request: IncomingRequest) -> None:
