@@ -25,7 +25,10 @@ SEQUENCES: dict[str, tuple[str, tuple[Asked, ...]]] = {
         "sessions of a network ended",
         (("POST", "/v1/connections/kick", {"ip": "192.0.2.0/24"}),),
     ),
-    "key-nodes": ("the nodes and the settings", (("GET", "/v1/nodes", None), ("GET", "/v1/config", None))),
+    "key-nodes": (
+        "the nodes and the settings",
+        (("GET", "/v1/nodes", None), ("GET", "/v1/config", None)),
+    ),
     "key-devices": (
         "all that is known of a device",
         (
@@ -65,7 +68,10 @@ SEQUENCES: dict[str, tuple[str, tuple[Asked, ...]]] = {
     ),
     "key-alternating": (
         "cheap requests, and dear ones between them",
-        (*[("GET", "/v1/whoami", None)] * 20, ("POST", "/v1/push", {"to": {"tokens": NOBODY}, "data": 1})),
+        (
+            *[("GET", "/v1/whoami", None)] * 20,
+            ("POST", "/v1/push", {"to": {"tokens": NOBODY}, "data": 1}),
+        ),
     ),
     "key-pages": (
         "documents, pages of the console and OPTIONS",
