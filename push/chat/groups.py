@@ -26,7 +26,7 @@ from push.wire.api.common import ABSENT
 from push.wire.api.groups import GroupChanges, GroupInfo, Member, MemberPage, NewGroup, Results
 from push.wire.api.paging import make_cursor, read_cursor
 from push.wire.errors import RequestError
-from push.wire.idents import GROUP_PREFIX, group_stream
+from push.wire.idents import GROUP_PREFIX, group_stream, user_stream
 
 log = Logger()
 
@@ -43,6 +43,7 @@ _dismiss = load_script("chat", "dismiss")
 _dismiss_part = load_script("chat", "dismiss_part")
 _joined = load_script("chat", "joined")
 _next_owner = load_script("chat", "next_owner")
+_with_most_groups = load_script("chat", "with_most_groups")
 
 
 class Groups:
@@ -75,6 +76,10 @@ class Groups:
                 f"you share no conversation or group with {strangers[0]}",
                 field="members",
             )
+        if by_device and (full := await self._with_most_groups([owner, *said.members])):
+            await self._acting.count(rate)
+            most = self._settings.groups_per_user
+            raise RequestError("not_allowed", f"{full[0]} is in {most} groups already")
         group = self._acting.next_id()[:13]  # its check character is no character of a name
         request = {
             "members": list(dict.fromkeys(said.members)),
@@ -109,10 +114,12 @@ class Groups:
     ) -> Results:
         """`ok`, or why not, for each user. The settings say how often a device may add users, and
         which ones."""
-        strangers, rate = await self._strangers(by, users, by_device=by_device)
+        refused, rate = await self._strangers(by, users, by_device=by_device)
+        if by_device:
+            refused += await self._with_most_groups(users)
         request = {
             "max_members": self._settings.group_max_members,
-            "strangers": strangers,
+            "refused": refused,
             "rate": rate,
         }
         return await self._each(_add, group, users, by, request)
@@ -130,6 +137,19 @@ class Groups:
         others = [each for each in dict.fromkeys(users) if each != by]
         known = await self._contacts.known(by, others, active=False, rate=rate)
         return [each for each in others if each not in known], None
+
+    async def _with_most_groups(self, users: Sequence[str]) -> list[str]:
+        """Those of `users` that no device may put into one more group."""
+        most, shards = self._settings.groups_per_user, self._acting.shards
+        if not most:
+            return []
+        found = []
+        for number, part in shards.grouped(dict.fromkeys(users), user_stream).items():
+            request = {"users": part, "most": most}
+            run = self._acting.run(shards[number], _with_most_groups, request, durable=False)
+            (positions,) = await run
+            found += [part[position - 1] for position in positions]
+        return found
 
     async def remove(self, group: str, users: Sequence[str], by: str | None) -> Results:
         """`ok`, or why not, for each user."""

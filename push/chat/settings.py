@@ -45,7 +45,8 @@ class ChatSettings(msgspec.Struct, frozen=True, kw_only=True):
     """`ttl_seconds`: how long messages wait in streams; `history_*`: how long they can be read back
     (0 = no limit). `presence`: whose presence a user may ask for; `direct`: the users that a device
     may begin a conversation with, and add to a group; `create_groups`: who may create them.
-    `*_per_minute`: of a user's devices, 0 = no limit."""
+    `groups_per_user`: with so many, no device may put a user into one more. `*_per_minute`: of a
+    user's devices. 0 = no limit."""
 
     ttl_seconds: int = defaults.CHAT_TTL_SECONDS
     history_days: int = defaults.HISTORY_DAYS
@@ -53,6 +54,7 @@ class ChatSettings(msgspec.Struct, frozen=True, kw_only=True):
     history_before_join: bool = False
     recall_seconds: int = defaults.RECALL_SECONDS
     group_max_members: int = defaults.GROUP_MAX_MEMBERS
+    groups_per_user: int = defaults.GROUPS_PER_USER
     messages_per_minute: int = defaults.CHAT_MESSAGES_PER_MINUTE
     typing_per_minute: int = defaults.CHAT_TYPING_PER_MINUTE
     presence_per_minute: int = defaults.CHAT_PRESENCE_PER_MINUTE

@@ -102,6 +102,7 @@ def chat_settings(chat: ChatSection, limits: Limits) -> ChatSettings:
         history_before_join=chat.history_before_join,
         recall_seconds=chat.recall_seconds,
         group_max_members=chat.group_max_members,
+        groups_per_user=chat.groups_per_user,
         messages_per_minute=chat.messages_per_minute,
         typing_per_minute=chat.typing_per_minute,
         presence_per_minute=chat.presence_per_minute,

@@ -54,10 +54,13 @@ class SubscriptionChange:
 
 class Changed(NamedTuple):
     """What a script did to a device's record. `code`: -1: there is no such device; 0: there was
-    nothing to change; 1: changed. `held`: the session that has the device, if one has."""
+    nothing to change; 1: changed. `held`: the session that has the device, if one has; it is told
+    at the offset `told_at` of the device's own stream, after which the record is as it was changed
+    to. 0: it is not told, or only some time after that."""
 
     code: int
     held: list[Held]
+    told_at: int = 0
 
 
 class RecordChange(NamedTuple):
@@ -66,12 +69,14 @@ class RecordChange(NamedTuple):
 
     code: int
     held: list[Held]
+    told_at: int
     outbox: list[bytes]
 
 
 def record_change_of(reply: Sequence[Any]) -> RecordChange:
     code, *more = reply
-    return RecordChange(int(code), held_of(*more[:2]) if more else [], more[2:])
+    held = held_of(*more[:2]) if more else []
+    return RecordChange(int(code), held, int(more[2]) if code > 0 else 0, more[3:])
 
 
 class Outbox:
@@ -102,7 +107,7 @@ class Outbox:
     async def changed(self, home: RedisClient, change: RecordChange) -> Changed:
         """What a script of `home` did, once the errands that it wrote down are done."""
         await self.run(home, change.outbox)
-        return Changed(change.code, change.held)
+        return Changed(change.code, change.held, 0 if change.outbox else change.told_at)
 
     async def run(self, home: RedisClient, outbox: Sequence[bytes]) -> None:
         """Do what a script of `home` has written down."""

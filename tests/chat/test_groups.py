@@ -314,6 +314,34 @@ async def test_a_group_takes_no_more_than_it_may_have(
 
 
 @pytest_twisted.ensureDeferred
+async def test_devices_put_nobody_into_more_groups_than_a_user_may_have(
+    make_node: Any, redis_urls: list[str]
+) -> None:
+    node = await make_node(redis_urls, chat={"groups_per_user": 2, "groups_per_minute": 4})
+    groups = node.chat.groups
+    for _ in range(2):
+        await groups.create("anna", NewGroup("g", members=["bob"]))
+    group = (await groups.create("carol", NewGroup("g"), by_device=True)).group
+
+    results = (await groups.add(group, ["anna", "dora"], "carol", by_device=True)).results
+
+    assert results == {"anna": "not_allowed", "dora": "ok"}
+    with pytest.raises(RequestError, match="anna is in 2 groups"):
+        await groups.create("anna", NewGroup("g"), by_device=True)
+    with pytest.raises(RequestError, match="bob is in 2 groups"):
+        await groups.create("dora", NewGroup("g", members=["bob"]), by_device=True)
+    assert (await groups.add(group, ["anna"], None)).results == {"anna": "ok"}  # a backend may
+    again = await groups.add(group, ["anna"], "carol", by_device=True)
+    assert again.results == {"anna": "already_exists"}
+    await groups.leave(group, "anna")
+    for _ in range(3):
+        with pytest.raises(RequestError, match="not_allowed"):
+            await groups.create("anna", NewGroup("g"), by_device=True)
+    with pytest.raises(RequestError, match="rate_limited"):  # what is refused counts, too
+        await groups.create("anna", NewGroup("g"), by_device=True)
+
+
+@pytest_twisted.ensureDeferred
 async def test_members_are_paged_in_order_also_with_the_longest_names(node: Node) -> None:
     long = ["x" * 100 + f"{n:028}" for n in range(6)]
     names = sorted([*long, "anna", *(f"user{n}" for n in range(8))])

@@ -36,6 +36,7 @@ def test_the_figures_are_the_codes() -> None:
     assert "`history_count` (none)" in WORDS
     assert f"Within `recall_seconds` ({chat.recall_seconds})" in WORDS
     assert f"{chat.group_max_members:,} members at most (`group_max_members`)" in WORDS
+    assert f"in {chat.groups_per_user} groups (`groups_per_user`" in WORDS
     assert f"{chat.messages_per_minute} messages a minute" in WORDS
     assert f"{chat.typing_per_minute} times that the user is typing" in WORDS
     assert f"{chat.presence_per_minute} times for presence" in WORDS

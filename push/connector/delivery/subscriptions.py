@@ -64,16 +64,31 @@ class TruncationNotice(msgspec.Struct):
 class _Refresh:
     """One session's reading of its record.
 
-    `again`: what was read, or is being read, may be from before a change. `waiters`: for the
-    session to be as the record says.
+    `again`: what was read, or is being read, may be from before a change. Changes have offsets: up
+    to `known` they were before a read that begins now, up to `covered` before the one that is under
+    way. `waiters`: for the session to be as the record says; the first `served` of them waited
+    for what is being read.
     """
 
-    __slots__ = ("again", "is_running", "waiters")
+    __slots__ = ("again", "covered", "is_running", "known", "served", "waiters")
 
     def __init__(self) -> None:
         self.is_running = False
         self.again = False
+        self.known = 0
+        self.covered = 0
+        self.served = 0
         self.waiters: list[Deferred[None]] = []
+
+    def begin_read(self) -> None:
+        self.again = False
+        self.covered = self.known
+        self.served = len(self.waiters)
+
+    def take_served(self) -> list[Deferred[None]]:
+        served, self.waiters = self.waiters[: self.served], self.waiters[self.served :]
+        self.served = 0
+        return served
 
 
 class SessionSubscriptions:
@@ -164,7 +179,7 @@ class SessionSubscriptions:
             comparable = own is not None and own.shard == subscription.shard
             if subscription.position < entry.offset if comparable else of_another:
                 self._unfollow(device, subscription)
-        self.request_refresh(device)
+        self.request_refresh(device, entry.offset)
 
     # Reading the record again
 
@@ -180,24 +195,34 @@ class SessionSubscriptions:
     def mark_outdated(self, device: DeviceSession) -> None:
         self._refresh_of(device).again = True
 
-    def refreshed(self, device: DeviceSession) -> Deferred[None]:
-        """Fires when the session follows what the record says from now on, or is over."""
+    def refreshed(self, device: DeviceSession, told_at: int = 0) -> Deferred[None]:
+        """Fires when the session follows what the record says from now on, or is over. `told_at`:
+        see `request_refresh`."""
         waiter: Deferred[None] = Deferred()
-        self._refresh_of(device).waiters.append(waiter)
-        self.request_refresh(device)
+        refresh = self._refresh_of(device)
+        if refresh.is_running and 0 < told_at <= refresh.covered and not refresh.again:
+            refresh.waiters.insert(0, waiter)
+            refresh.served += 1
+        else:
+            refresh.waiters.append(waiter)
+            self.request_refresh(device, told_at)
         return waiter
 
-    def request_refresh(self, device: DeviceSession) -> None:
-        """Read the record again. A read that is under way was asked for before: it is not applied.
+    def request_refresh(self, device: DeviceSession, told_at: int = 0) -> None:
+        """Read the record again. A read that is under way was asked for before: it is not applied,
+        unless it was known then already that the device is notified of it at `told_at` (0:
+        nobody knows where).
 
         A session that is being opened reads it before it is accepted (see `settle`).
         """
         refresh = self._refresh_of(device)
+        refresh.known = max(refresh.known, told_at)
         if refresh.is_running or device.protocol.state is State.CONNECTING:
-            refresh.again = True
+            if not 0 < told_at <= refresh.covered:
+                refresh.again = True
         else:
             refresh.is_running = True
-            self._port.run(device.connection, self._refresh(device, refresh))
+            self._port.tasks.run(device.connection, self._refresh(device, refresh))
 
     async def settle(self, device: DeviceSession) -> None:
         """The record changed while the session was being opened: as it says now, before the session
@@ -231,8 +256,7 @@ class SessionSubscriptions:
             while not is_as_recorded and not device.is_over:
                 try:
                     async with self._reading.place(device):
-                        refresh.again = False
-                        served = len(refresh.waiters)
+                        refresh.begin_read()
                         record = await self._record(device)
                 except StoreUnavailable:
                     await sleep(self._reactor, RETRY_SECONDS)
@@ -246,8 +270,7 @@ class SessionSubscriptions:
                     return
                 self._identify(device, record.user)
                 await self._apply(device, record)
-                done, refresh.waiters = refresh.waiters[:served], refresh.waiters[served:]
-                _fire(done)
+                _fire(refresh.take_served())
                 is_as_recorded = not refresh.again
         finally:
             refresh.is_running = False

@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from push.connector.delivery.subscriptions import SessionSubscriptions
-from push.connector.requests.dispatch import Caller, Handler
+from push.connector.requests.dispatch import Caller, answers
 from push.connector.sessions.device_session import DeviceSession
 from push.connector.sessions.port import GatewayPort
 from push.devices.topics import (
@@ -48,13 +48,7 @@ class TopicRequests:
         self._following = following
         self._port = port
 
-    @property
-    def handlers(self) -> dict[int, Handler]:
-        return {
-            RequestName.TS: Handler(TopicBody, self._subscribe),
-            RequestName.TU: Handler(TopicBody, self._unsubscribe),
-        }
-
+    @answers(RequestName.TS, TopicBody)
     async def _subscribe(self, caller: Caller, body: TopicBody) -> None:
         device = self._session_of(caller)
         check_topic(body.topic)
@@ -66,14 +60,14 @@ class TopicRequests:
             await self._subscribe_session(device, stream)
         else:
             allowed_to = str(device.user) if needs_jwt else ""
-            await self._topics.write_subscription(body.topic, device.token, allowed_to)
+            changed = await self._topics.write_subscription(body.topic, device.token, allowed_to)
             subscription = device.subscriptions.get(stream)
             if (
                 subscription is None
                 or not subscription.subscribed
                 or self._following.is_refreshing(device)
             ):
-                await self._following.refreshed(device)
+                await self._following.refreshed(device, changed.told_at)
         if needs_jwt and body.topic not in device.jwt_topics:
             # A JWT that does not name it came meanwhile, or the session is another user's now.
             await self.judge_again(device)
@@ -91,6 +85,7 @@ class TopicRequests:
         if not device.is_over:
             await self._following.add(device, [Subscription(stream, end, number)])
 
+    @answers(RequestName.TU, TopicBody)
     async def _unsubscribe(self, caller: Caller, body: TopicBody) -> None:
         check_topic(body.topic)
         await self._end(self._session_of(caller), body.topic)
@@ -100,10 +95,10 @@ class TopicRequests:
         if device.token is None:
             self._following.remove(device, stream)
             return
-        await self._topics.write_unsubscription(topic, device.token)
+        changed = await self._topics.write_unsubscription(topic, device.token)
         # A look at the record that is under way may be from before.
         if stream in device.subscriptions or self._following.is_refreshing(device):
-            await self._following.refreshed(device)
+            await self._following.refreshed(device, changed.told_at)
 
     async def judge_again(self, device: DeviceSession) -> None:
         """The session has a new JWT: what one before allowed and this one does not ends."""

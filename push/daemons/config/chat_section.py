@@ -69,3 +69,7 @@ class ChatSection(Section, frozen=True):
     group_max_members: Annotated[
         int, Meta(ge=1, le=1_000_000, description="members that a group may have")
     ] = defaults.GROUP_MAX_MEMBERS
+    groups_per_user: Annotated[
+        Count,
+        Meta(description="groups of a user; with so many devices cannot add to them; 0 = no limit"),
+    ] = defaults.GROUPS_PER_USER

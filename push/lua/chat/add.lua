@@ -1,6 +1,6 @@
 -- Members are added.
 -- KEYS: clock.
--- ARGV: the request: group, by, users, strangers (users that `by` may not add), max_members, rate, id.
+-- ARGV: the request: group, by, users, refused (users that `by` may not add), max_members, rate, id.
 -- Returns a code for each of the users.
 -- uses: request, rate, group_keys, group, permissions, enter_group, tell_group, tell_users
 local limited = rate_refusal()
@@ -12,14 +12,14 @@ local refusal = may('add', group, member_of(gid, request.by))
 if refusal then return refusal end
 
 local room = request.max_members - redis.call('ZCARD', names_key(gid))
-local codes, added, strangers = {}, {}, {}
-for _, user in ipairs(request.strangers) do
-  strangers[user] = true
+local codes, added, refused = {}, {}, {}
+for _, user in ipairs(request.refused) do
+  refused[user] = true
 end
 for i, user in ipairs(request.users) do
   if redis.call('HEXISTS', members_key(gid), user) == 1 then
     codes[i] = 'already_exists'
-  elseif strangers[user] then
+  elseif refused[user] then
     codes[i] = 'not_allowed'
   elseif #added >= room then
     codes[i] = 'group_full'

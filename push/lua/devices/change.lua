@@ -3,8 +3,8 @@
 -- ARGV: token, user it must be bound to ('' = any), then per stream: 'follow' or 'unfollow', stream, '1' if it
 -- is of this server ('0' if not), where following begins ('' = now) or the code for what waits and the offset
 -- after which it did not begin ('' = whenever it did).
--- Returns {-1}: no such device; else {1, session, boot id, errand, ...} when it changed, 0 instead of 1
--- when there was nothing to change (see `holder_of`).
+-- Returns {-1}: no such device; {0, session, boot id}: there was nothing to change; else {1, session, boot id,
+-- offset of the notice, errand, ...} (see `holder_of` and `notify_device`).
 -- uses: devices, record, device_errands, binding, notify
 local token, user = ARGV[1], ARGV[2]
 local record = device_key(token)
@@ -24,5 +24,4 @@ for i = 3, #ARGV, 4 do
   end
 end
 if not changed then return { 0, session, boot } end
-notify_device(record, token)
-return { 1, session, boot, unpack(errands) }
+return { 1, session, boot, notify_device(record, token), unpack(errands) }

@@ -616,11 +616,11 @@ async def test_the_answer_waits_until_the_channel_is_heard(
     device: Make, node: Any, dial: Make, wait_until: WaitUntil, kind: str
 ) -> None:
     """What is in no log would be lost otherwise. Who goes away meanwhile leaves nothing behind."""
-    subscribe_channel, waiting = node.store.subscribe_channel, []
+    subscribe, waiting = node.store.subscriptions.subscribe, []
 
     def slow_to_hear(name: str, handler: Any) -> Deferred[None]:
         if not name.startswith("live:topic:"):
-            return subscribe_channel(name, handler)
+            return subscribe(name, handler)
         confirmed: Deferred[None] = Deferred()
         waiting.append((confirmed, name, handler))
         return confirmed
@@ -632,7 +632,7 @@ async def test_the_answer_waits_until_the_channel_is_heard(
         await client.connect(**({"jwt": jwt_of()} if kind == "user" else {}))
         clients.append(client)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(node.store, "subscribe_channel", slow_to_hear)
+        patched.setattr(node.store.subscriptions, "subscribe", slow_to_hear)
         asked = send(clients[0], RequestName.TS, {"topic": "news"})
         send(clients[1], RequestName.TS, {"topic": "other"})
         await wait_until(lambda: len(waiting) == 2)
@@ -643,7 +643,7 @@ async def test_the_answer_waits_until_the_channel_is_heard(
         await wait_until(lambda: len(node.gateway.connections) == 1)
         next(each for each in waiting if each[1].endswith("other"))[0].callback(None)  # as `drop`
     confirmed, name, handler = next(each for each in waiting if each[1].endswith("news"))
-    await subscribe_channel(name, handler)
+    await subscribe(name, handler)
     confirmed.callback(None)
 
     assert json.loads((await clients[0].answer(Signal.PUB_ACK, asked)).body) == {"ok": True}
@@ -674,4 +674,32 @@ async def test_redis_away_is_unavailable_and_asked_again_it_holds(
     await wait_until(lambda: not node.shards.problems)
     assert (await subscribe(client, "news"))["ok"]
     await node.push("topic", "news", data=1)
+    await wait_until(lambda: client.numbers == [1])
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_record_is_read_once_after_a_change_of_its_own_session(
+    make_node: Make, redis_url: str, dial: Make, wait_until: WaitUntil
+) -> None:
+    """By the answer of the script, or by the notice that comes with it: not by both."""
+    node = await make_node(redis_url)
+    node.listen()
+    client = await dial(node, acks=True)
+    await client.register()
+    await client.connect()
+    [home] = node.shards
+
+    async def reads() -> int:
+        stats = (await home.command("INFO", "commandstats")).decode()
+        [line] = [line for line in stats.splitlines() if line.startswith("cmdstat_hgetall:")]
+        return int(line.removeprefix("cmdstat_hgetall:calls=").partition(",")[0])
+
+    assert (await subscribe(client, "news"))["ok"]
+    before = await reads()
+    for number in range(10):
+        assert (await subscribe(client, f"topic{number}"))["ok"]
+        assert (await unsubscribe(client, "news" if number == 0 else f"topic{number - 1}"))["ok"]
+
+    assert 20 <= await reads() - before < 30  # once for each, and once more for a few
+    await node.push("topic", "topic9", data=1)
     await wait_until(lambda: client.numbers == [1])
