@@ -155,7 +155,7 @@ class RecordLayer:
     def _pass_on(self, sealed: memoryview) -> None:
         """Give it to the socket, after what waits."""
         sent = 0
-        if not self._waits or self._has_left():
+        if not self._waits or self.has_left():
             try:
                 sent = self._send(sealed)
             except (BlockingIOError, InterruptedError):
@@ -171,8 +171,8 @@ class RecordLayer:
             self._outgoing = self._connection._from_ssl = lib.BIO_new(lib.BIO_s_mem())
             lib.SSL_set_bio(self._ssl, self._incoming, self._outgoing)  # which frees the old one
 
-    def _has_left(self) -> bool:
-        """Whether nothing waits any more."""
+    def has_left(self) -> bool:
+        """Whether the TCP transport holds nothing any more, for which it has no public name."""
         tcp = self._tls.transport
         self._waits = bool(tcp.dataBuffer or tcp._tempDataBuffer)
         return not self._waits
