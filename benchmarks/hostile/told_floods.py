@@ -1,0 +1,136 @@
+"""Floods of requests that many others are told of, or whose answers are long to make: each session
+keeps to its rates."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Iterable
+from http.client import HTTPConnection
+
+from benchmarks.hostile.attacker import Attacker, flood
+from benchmarks.hostile.backlog_floods import MOST_TOPICS, group_of, opened
+from benchmarks.hostile.crowd_floods import (
+    TOPIC,
+    all_of_them,
+    ask_in_turn,
+    broadcast,
+    crowd_of,
+    following,
+)
+from benchmarks.hostile.crowds import WAIT_SECONDS, call
+from benchmarks.hostile.request_floods import asked, body_of
+from push.wire.signals import RequestName
+
+CONVERSATIONS = 100
+MESSAGES = 200
+MOST_TOLD_OF_READING = 200  # members of a group
+TOGETHER = 25  # messages of one HTTP request
+
+
+def user_of(attacker: Attacker) -> str:
+    return f"attacker{attacker.number}"
+
+
+def receive(attacker: Attacker, senders: Iterable[str]) -> None:
+    """A message of each to the user of this attacker, by HTTP."""
+    backend = HTTPConnection("127.0.0.1", attacker.target.http, timeout=WAIT_SECONDS)
+    headers = {
+        "Authorization": f"Bearer {attacker.target.api_key}",
+        "Content-Type": "application/json",
+    }
+    with contextlib.closing(backend):
+        for sender in senders:
+            body = json.dumps({"from": sender, "data": "x"})
+            backend.request("POST", f"/v1/users/{user_of(attacker)}/messages", body, headers)
+            backend.getresponse().read()
+
+
+@flood("lists-full", "CL of a user with a hundred conversations")
+def lists_full(attacker: Attacker) -> None:
+    if not attacker.is_prepared:
+        attacker.is_prepared = True
+        receive(attacker, (f"peer{number}" for number in range(CONVERSATIONS)))
+    ask_in_turn(crowd_of(attacker), (RequestName.CL, body_of(limit=200)))
+
+
+@flood("histories-full", "MP of two hundred small messages")
+def histories_full(attacker: Attacker) -> None:
+    if not attacker.is_prepared:
+        attacker.is_prepared = True
+        receive(attacker, ["peer"] * MESSAGES)
+    body = body_of(conversation="user:peer", limit=MESSAGES)
+    ask_in_turn(crowd_of(attacker), (RequestName.MP, body))
+
+
+@flood("members-full", "GPGM of two hundred members of a large group")
+def members_full(attacker: Attacker) -> None:
+    crowd = crowd_of(attacker)
+    members = [f"member{number}" for number in range(499)]
+    group = group_of(attacker, crowd.sessions[0], members)
+    ask_in_turn(crowd, (RequestName.GPGM, body_of(group=group, limit=200)))
+
+
+@flood("crowd-receipts", "a group of 200, each of whom has read each message; all are told")
+def crowd_receipts(attacker: Attacker) -> None:
+    crowd = crowd_of(attacker, own_users=True)
+    one = crowd.sessions[0]
+    group = group_of(attacker, one, all_of_them(attacker)[: MOST_TOLD_OF_READING - 1])
+    seq = 0
+    while True:
+        seq += 1
+        crowd.request(one, RequestName.MS, body_of(to={"group": group}, data="x"))
+        for connection in list(crowd.sessions):
+            body = body_of(conversation=f"group:{group}", read=seq)
+            if connection.free_ids:
+                crowd.request(connection, RequestName.MRN, body)
+        crowd.take(1.0)
+
+
+@flood("crowd-typing", "a group of all sessions of all attackers, in which each types")
+def crowd_typing(attacker: Attacker) -> None:
+    crowd = crowd_of(attacker, own_users=True)
+    group = group_of(attacker, crowd.sessions[0], all_of_them(attacker)[:500])
+    ask_in_turn(crowd, (RequestName.TP, body_of(conversation=f"group:{group}")))
+
+
+@flood("follows-many", "a window of one message, and a hundred topics that all have some waiting")
+def follows_many(attacker: Attacker) -> None:
+    names = [f"{TOPIC}.{number}" for number in range(MOST_TOPICS)]
+    connection = attacker.session()
+    for name in names:
+        asked(connection, RequestName.TS, body_of(topic=name))
+    connection.close(abruptly=True)
+    while True:
+        pushes = [{"to": {"topic": name}, "data": "x", "ttl": 60} for name in names]
+        call(attacker, "POST", "/v1/push/batch", pushes)
+        connection = opened(attacker, window=1)
+        for _ in range(200):
+            connection.wait(1)
+        connection.close(abruptly=True)
+
+
+@flood("acks-never", "sessions with full windows that acknowledge nothing")
+def acks_never(attacker: Attacker) -> None:
+    crowd = following(attacker)
+    for connection in crowd.sessions:
+        connection.acknowledges = False
+    while True:
+        if attacker.number == 0:
+            for _ in range(TOGETHER):
+                broadcast(attacker, "x" * 1000)
+        crowd.take(1.0)
+
+
+@flood("reconnects", "thirty sessions of an attacker, each taken over by a newer one in turn")
+def reconnects(attacker: Attacker) -> None:
+    crowd = crowd_of(attacker, "tcp", "ws")
+    while True:
+        for place in range(len(attacker.crowd)):
+            carrier = ("ws", "tcp")[place % 2]
+            newer = attacker.dial(carrier)
+            newer.connect(attacker.crowd[place])
+            newer.close(abruptly=True)
+            crowd.take(0)
+        time.sleep(0.01)
