@@ -76,6 +76,8 @@ FIRST = (
     "tests/hostile/test_floods.py",
     "tests/sdk/test_live",
     "tests/live/test_",
+    "tests/connector/test_in_effect.py",
+    "tests/connector/delivery/",
     "tests/connector/",
     "tests/resharding/",
     "tests/faults/test_storm.py",
@@ -90,6 +92,8 @@ FIRST = (
     "tests/cluster/registry/",
     "tests/streams/",
     "tests/chat/",
+    "tests/webhooks/",
+    "tests/sdk/",
 )
 
 

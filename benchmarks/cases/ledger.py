@@ -26,8 +26,8 @@ from push.redis.shards import Shards
 from push.session.entry import Entry
 from push.session.subscription import Subscription
 from push.session.window import Window
-from push.streams.cursors import CursorWriter
-from push.streams.publisher import Message, Publisher, TargetStream
+from push.streams.cursors.writer import CursorWriter
+from push.streams.publisher import Message, Publisher
 
 DEVICES = 200
 MESSAGES = 10  # a device and round
@@ -62,12 +62,12 @@ class Rounds:
     async def _push(self, device: Device, ledger: bool) -> None:
         self._sent += 1
         message = Message(
-            [TargetStream(device.follow.stream, f"device:{device.token}")],
-            f"m{self._sent}",
-            BODY,
+            id=f"m{self._sent}",
+            content=BODY.decode(),
             ttl_seconds=60,
+            streams=[device.follow.stream, f"device:{device.token}"],
             stored=True,
-            to=json.dumps({"token": device.token}) if ledger else "",
+            to=json.dumps({"token": device.token}) if ledger else None,
         )
         published = await self._publisher.publish(message)
         device.window.add(device.follow, Entry(published.id, 0, published.offset, BODY), 1, 0.0)

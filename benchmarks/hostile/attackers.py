@@ -1,13 +1,15 @@
 """Attackers in processes of their own: `with attacking("ping", target, 16) as attack: …`.
 
-    python -m benchmarks.hostile.attackers ping 16 SECONDS    a Target in JSON on standard input
-
-They end when standard input does, or after SECONDS; what they were answered is printed then.
+A host, which has imported what they need, forks them: one for all attacks of this process. Its
+standard input has a line of JSON for each attack, and an empty line for its end; what the attackers
+were answered is printed then. It ends with its standard input, and they do with it.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -16,7 +18,7 @@ import sys
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -46,19 +48,49 @@ class Stop(BaseException):
 class Attack:
     """A running flood. After the end `answers` and `connections` are what came of it."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
+    def __init__(self) -> None:
         self.answers: Counter[str] = Counter()
         self.connections = 0
         self.failures: list[str] = []
 
+    def add(self, result: dict[str, Any]) -> None:
+        """What came of one attacker."""
+        self.answers.update(result["answers"])
+        self.connections += result["connections"]
+        self.failures += result["failures"]
+
+
+class Host:
+    """The process that forks attackers."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", __name__],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,  # a line
+            start_new_session=True,  # Linux shares processors by session: sixteen take one's share
+        )
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._orders, self._answers = self._process.stdin, self._process.stdout
+
+    def ask(self, order: str) -> str:
+        """The line that is printed then; empty when the host has ended."""
+        self._orders.write(order + "\n")
+        return self._answers.readline()
+
     def end(self) -> None:
-        output, _ = self._process.communicate(timeout=60)
-        for line in filter(None, output.splitlines()):
-            result = json.loads(line)
-            self.answers.update(result["answers"])
-            self.connections += result["connections"]
-            self.failures += result["failures"]
+        self._process.communicate(timeout=60)
+
+
+@functools.cache
+def the_host() -> Host:
+    host = Host()
+    atexit.register(host.end)
+    return host
 
 
 @contextlib.contextmanager
@@ -66,26 +98,15 @@ def attacking(
     flood: str, target: Target, attackers: int = 1, seconds: float = MOST_SECONDS
 ) -> Iterator[Attack]:
     """The attackers run inside the block: each has dialled before it begins. `seconds` is for the
-    case that nobody ends them."""
-    command = [sys.executable, "-m", __name__, flood, str(attackers), str(seconds)]
-    process = subprocess.Popen(
-        command,
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,  # Linux shares processors by session: sixteen take one's share
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.write(json.dumps(target._asdict()) + "\n")
-    process.stdin.flush()
-    assert process.stdout.readline() == "attacking\n", "the attackers did not start"
-    attack = Attack(process)
+    case that nobody ends them. One attack at a time."""
+    host, attack = the_host(), Attack()
+    order = json.dumps([flood, attackers, seconds, target._asdict()])
+    assert host.ask(order) == "attacking\n", "the attackers did not start"
     try:
         yield attack
     finally:
-        attack.end()
+        for result in json.loads(host.ask("")):
+            attack.add(result)
 
 
 def stopped(_signal: int, _frame: FrameType | None) -> None:
@@ -127,6 +148,8 @@ def child(name: str, target: Target, number: int, seconds: float) -> tuple[int, 
     if pid := os.fork():
         os.close(writing)
         return pid, reading
+    signal.signal(signal.SIGTERM, stopped)
+    signal.signal(signal.SIGALRM, stopped)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         result = attack_on_end(name, target, number, lambda: tell(writing))
@@ -136,23 +159,27 @@ def child(name: str, target: Target, number: int, seconds: float) -> tuple[int, 
         os._exit(0)
 
 
-def main(arguments: Sequence[str]) -> None:
-    name, attackers, seconds = arguments[0], int(arguments[1]), float(arguments[2])
-    target = Target(**json.loads(sys.stdin.readline()))
-    signal.signal(signal.SIGTERM, stopped)
-    signal.signal(signal.SIGALRM, stopped)
-    children = [child(name, target, number, seconds) for number in range(attackers)]
+def attack_until_told(flood: str, attackers: int, seconds: float, target: dict[str, Any]) -> None:
+    """One attack, until the next line of standard input or its end."""
+    children = [child(flood, Target(**target), number, seconds) for number in range(attackers)]
     for _, pipe in children:
         os.read(pipe, 1)
     print("attacking", flush=True)
-    sys.stdin.read()
+    sys.stdin.readline()
     for pid, _ in children:
         os.kill(pid, signal.SIGTERM)
+    results = []
     for pid, pipe in children:
         with os.fdopen(pipe) as result:
-            print(result.read().strip())
+            results.append(json.loads(result.read()))
         os.waitpid(pid, 0)
+    print(json.dumps(results), flush=True)
+
+
+def main() -> None:
+    for order in iter(sys.stdin.readline, ""):
+        attack_until_told(*json.loads(order))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -18,9 +18,16 @@ from push.redis.client import RedisClient
 from push.redis.connection.errors import StoreUnavailable
 from push.redis.connection.replies import Argument
 from push.redis.scripts import load_script
-from push.redis.shared_copy import Announce, Lease, SharedCopy, only_here, read_clock
+from push.redis.shared_copy import (
+    REST_OF_CHANGES,
+    Announce,
+    Lease,
+    SharedCopy,
+    only_here,
+    read_clock,
+)
 from push.runtime.ports import Clock
-from push.runtime.tasks import gather
+from push.runtime.tasks import Rounds, gather
 from push.runtime.timers import Periodic
 from push.wire.errors import RequestError
 
@@ -51,6 +58,7 @@ class MadeKeys:
         self._server = server
         self._announce = announce
         self._copy = SharedCopy(reactor, server, lease, CHANNEL, self._read, self._apply)
+        self._changes = Rounds(reactor, REST_OF_CHANGES)
         self._noting = Periodic(reactor, USES_SECONDS, self.note_uses, _log_failure)
         keyring.follow(self)
 
@@ -61,6 +69,7 @@ class MadeKeys:
     def stop(self) -> None:
         self._noting.stop()
         self._copy.stop()
+        self._changes.stop()
 
     @property
     def is_current(self) -> bool:
@@ -90,15 +99,16 @@ class MadeKeys:
         created = self.now_ms()
         stored = f"{sha256} {','.join(scopes)} {created} {expires or 0}"
         arguments: list[Argument] = [name, stored, MAX_KEYS]
-        outcome = await self._server.run(_make, [], arguments, durable=True, decode=int)
+        async with self._changes:
+            outcome = await self._server.run(_make, [], arguments, durable=True, decode=int)
+            if outcome > 0:
+                key = ApiKey(name, sha256, frozenset(scopes), "made", created, expires)
+                return key, await self._announce()
         if outcome == 0:
             raise RequestError("already_exists", f"there is a key of the name {name}", field="name")
-        if outcome < 0:
-            raise RequestError(
-                "not_allowed", f"there are {MAX_KEYS} keys that were made, which is the limit"
-            )
-        key = ApiKey(name, sha256, frozenset(scopes), "made", created, expires)
-        return key, await self._announce()
+        raise RequestError(
+            "not_allowed", f"there are {MAX_KEYS} keys that were made, which is the limit"
+        )
 
     async def revoke(self, name: str) -> list[str]:
         """It is valid no longer. Returns the nodes that did not confirm it, as `make`.
@@ -109,18 +119,19 @@ class MadeKeys:
         own = self.keyring.own
         has_other = any("admin" in key.scopes for key in own)
         arguments: list[Argument] = [name, int(has_other)]
-        outcome = await self._server.run(_revoke, [], arguments, durable=True, decode=int)
+        async with self._changes:
+            outcome = await self._server.run(_revoke, [], arguments, durable=True, decode=int)
+            if outcome > 0:
+                return await self._announce()
         if outcome < 0:
             raise RequestError(
                 "not_allowed",
                 f"{name} is the last key with the scope admin: make another one first",
             )
-        if outcome == 0:
-            for key in own:
-                if key.name == name:
-                    raise RequestError("not_allowed", f"{name} was not made by HTTP: {key.remedy}")
-            raise RequestError("not_found", f"there is no key of the name {name}")
-        return await self._announce()
+        for key in own:
+            if key.name == name:
+                raise RequestError("not_allowed", f"{name} was not made by HTTP: {key.remedy}")
+        raise RequestError("not_found", f"there is no key of the name {name}")
 
     async def uses(self) -> dict[str, int]:
         """When keys were used last, in ms since 1970 UTC, by their digest: what processes have

@@ -27,7 +27,7 @@ from push.connector.limits.connector_limits import ConnectorLimits
 from push.connector.limits.read_queue import OVER_RATE_SECONDS
 from push.connector.protocol_events import ProtocolEvents
 from push.connector.requests.chat import ChatRequests
-from push.connector.requests.dispatch import RequestDispatcher
+from push.connector.requests.dispatch import RequestDispatcher, handlers_of
 from push.connector.requests.handshake import Handshake
 from push.connector.requests.topics import TopicRequests
 from push.connector.sessions.device_session import DeviceSession, Phase, SessionConnection
@@ -42,7 +42,7 @@ from push.connector.transport.counters import Counters
 from push.connector.transport.timing_wheel import TimingWheel
 from push.observe.session_events import CONNECTION_LOST
 from push.runtime.ports import Clock
-from push.runtime.tasks import TaskGroup
+from push.runtime.tasks import OwnedTasks, TaskGroup
 from push.session.delivery_policy import DeliveryPolicy
 from push.session.server import ServerSession
 from push.session.transitions import State
@@ -70,7 +70,8 @@ class Gateway:
         self.clock = clock
         self._services = services
         self._settings = settings
-        self._jobs = TaskGroup()
+        self.tasks: OwnedTasks[SessionConnection] = OwnedTasks(self._failed)
+        self._jobs = TaskGroup()  # of its own
         self._wheel = wheel = TimingWheel(clock, self._due)
         self.limits = self._make_limits()
         self.reads = self.limits.reads
@@ -106,7 +107,8 @@ class Gateway:
         return ConnectorLimits(self.clock, wanted, is_short, self._over_rate, self.connections)
 
     def _make_requests(self, topics: TopicRequests) -> RequestDispatcher:
-        handlers = {**topics.handlers, **ChatRequests(self._services.chat).handlers}
+        chat = ChatRequests(self._services.chat)
+        handlers = {**handlers_of(topics), **handlers_of(chat)}
         bans, may_begin = self._services.bans, self.limits.may_begin
         return RequestDispatcher(handlers, self.freshness, bans, self, may_begin)
 
@@ -122,14 +124,14 @@ class Gateway:
             self.clock,
             self._services,
             self._settings,
-            self.commands,
-            self.drain,
-            self.freshness,
-            self.subscriptions,
-            topics,
-            self.limits,
-            self.counters,
             self,
+            commands=self.commands,
+            drain=self.drain,
+            freshness=self.freshness,
+            subscriptions=self.subscriptions,
+            topics=topics,
+            limits=self.limits,
+            counters=self.counters,
         )
 
     def _make_event_streams(self) -> EventStreams:
@@ -173,6 +175,7 @@ class Gateway:
         self.limits.stop()
         if self._listening is not None:
             self._listening.cancel()
+        await self.tasks.finished()
         await self._jobs.finished()
         self._catch_up.stop()
         self.subscriptions.stop()
@@ -321,17 +324,15 @@ class Gateway:
         """End a session permanently: its client does not reconnect by itself."""
         self.disconnect(device.connection, DisconnectCode.KICKED, reason)
 
-    def run(self, connection: SessionConnection, job: Coroutine[Any, Any, None]) -> None:
-        def failed(failure: Failure) -> None:
-            log.failure(
-                "A request of {ip} failed",
-                failure=failure,
-                ip=connection.ip,
-                event="connection.request_failed",
-            )
-            self.disconnect(connection, DisconnectCode.INTERNAL, "an error of the server")
-
-        self._jobs.run(job, failed)
+    def _failed(self, connection: SessionConnection, failure: Failure) -> None:
+        """A task of it did."""
+        log.failure(
+            "A request of {ip} failed",
+            failure=failure,
+            ip=connection.ip,
+            event="connection.request_failed",
+        )
+        self.disconnect(connection, DisconnectCode.INTERNAL, "an error of the server")
 
     def apply_for(self, survey_handler: SurveyHandler) -> None:
         """Apply what was written elsewhere, when `survey_handler` is asked to."""

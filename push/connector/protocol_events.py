@@ -84,15 +84,15 @@ class ProtocolEvents:
                     connection.protocol.pong(message_id, sub_signal, gateway.now_ms())
                     gateway.watch(connection)
                 case ConnectRequested():
-                    gateway.run(connection, self._handshake.connect(connection, event))
+                    gateway.tasks.run(connection, self._handshake.connect(connection, event))
                 case RegisterRequested():
-                    gateway.run(connection, self._handshake.register(connection, event))
+                    gateway.tasks.run(connection, self._handshake.register(connection, event))
                 case RenewRequested():
                     device = session_on(connection)
-                    gateway.run(connection, self._handshake.renew(device, event))
+                    gateway.tasks.run(connection, self._handshake.renew(device, event))
                 case RedeliveryDue(deliveries):
                     device = session_on(connection)
-                    gateway.run(connection, self._redelivery.send(device, deliveries))
+                    gateway.tasks.run(connection, self._redelivery.send(device, deliveries))
                 case PositionsReached(positions):
                     token = session_on(connection).token
                     if token is not None:

@@ -123,7 +123,8 @@ class SessionQueryHandler:
         """As on the channel of a stream that just these sessions follow, and only now."""
         channel = Channel(f"ip:{asked.ip}")
         now_ms = self._port.now_ms()
-        body = push_body(channel.stream, 0, now_ms, now_ms, bytes(asked.content))
+        now = b"%d" % now_ms
+        body = push_body(channel.stream, b"0", now, now, bytes(asked.content))
         entry = Entry(asked.id, 0, 0, body, expires_ms=now_ms, online=asked.acknowledged)
         channel.followers.update({each: Subscription(channel.stream, 0) for each in found})
         self._port.fanout.batch(channel, Batch([entry]))

@@ -65,6 +65,9 @@ from push.daemons.upkeep import (
     make_webhooks,
     upkeep_of,
 )
+from push.http.edge.auditing import Auditing
+from push.http.edge.connection_limits import ConnectionLimits
+from push.http.framework.access import Guards
 from push.http.framework.port import HttpPort
 from push.http.server import make_site
 from push.redis.shards import Shards
@@ -276,34 +279,32 @@ class Composition:
         site = make_site(
             self._reactor,
             apps,
-            keyring=self._keys.keyring,
+            self._guards(),
             registry=self._make_metrics(),
             problems=self._status.problems,
             notes=self._status.notes,
-            origins=Origins(settings.connector.origins),
-            trusted_proxies=Networks(settings.http.trusted_proxies),
-            max_connections=self._room.http_count,
-            refusals=self._domain.refusals,
-            rates=RequestRates(
-                self._reactor,
-                self._domain.shards,
-                settings.limits.requests_per_second,
-                self._domain.refusals,
-            ),
-            failed_keys=self._domain.failed_keys,
-            is_short_of_memory=lambda: self._memory.is_short,
-            audit=self._domain.observer.audit,
+            connection_limits=ConnectionLimits(self._room.http_count, self._domain.refusals),
             take_stream=self._gateway.event_streams.serve if has_api and self._gateway else None,
             tracer=self._tracer,
             in_thread=deferToThread,
         )
-        if not has_api:
-            self._status.http_port = self._listen(
-                "http", "[connector] admin", address, site, HttpPort
-            )
-            return
-        name, factory = self._with_tls(site)
-        self._status.http_port = self._listen(name, "[http] listen", address, factory, HttpPort)
+        setting = "[http] listen" if has_api else "[connector] admin"
+        name, factory = self._with_tls(site) if has_api else ("http", site)
+        self._status.http_port = self._listen(name, setting, address, factory, HttpPort)
+
+    def _guards(self) -> Guards:
+        """Of the HTTP port."""
+        settings, domain = self._settings, self._domain
+        rates = settings.limits.requests_per_second
+        return Guards(
+            self._keys.keyring,
+            Origins(settings.connector.origins),
+            Networks(settings.http.trusted_proxies),
+            RequestRates(self._reactor, domain.shards, rates, domain.refusals),
+            domain.failed_keys,
+            Auditing(domain.observer.audit),
+            lambda: self._memory.is_short,
+        )
 
     def _configuration(self) -> Configuration:
         return configuration_of(self._identity.node, self._settings, self._reload.latest, RELOADED)

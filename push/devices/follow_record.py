@@ -89,7 +89,7 @@ class FollowRecords:
         since = since_of(fields)
         holder = optional(fields, DEVICE_SESSION)
         if holder == session:
-            for part in await self.take_parts(token, fields, {}):
+            for part in await self.take_parts(token, fields, elsewhere_of(fields), {}):
                 subscriptions += part.subscriptions
                 since |= part.since
         return FollowRecord(holder, optional(fields, DEVICE_USER), subscriptions, since)
@@ -134,17 +134,16 @@ class FollowRecords:
         self,
         token: str,
         fields: dict[str, bytes],
+        elsewhere: dict[str, tuple[str, str]],
         cursors: dict[str, str],
         *,
         rereads: bool = True,
     ) -> list[RemotePart]:
-        """The session that the record names takes the parts of it that are on other servers.
+        """The session that the record names takes the parts of it that are on other servers: of the
+        streams `elsewhere` (see `elsewhere_of`).
 
         `rereads`: a cursor of the client that is before the stored one reads again from there.
         """
-        elsewhere = elsewhere_of(fields)
-        if not elsewhere:
-            return []
         by_server = self._shards.grouped(elsewhere, lambda stream: stream)
         calls = []
         for number, streams in by_server.items():

@@ -10,7 +10,7 @@ from push.access.claims import Claims
 from push.access.jwt import JwtVerifier
 from push.devices.follow_record import FollowRecords, client_cursors
 from push.devices.outbox import Outbox
-from push.devices.record import as_fields, optional
+from push.devices.record import as_fields, elsewhere_of, optional
 from push.devices.registration import Devices, digest_of, unknown_token
 from push.redis.connection.replies import Argument
 from push.redis.joined_calls import JoinedCalls, answer_of
@@ -107,37 +107,88 @@ class SessionOpening:
         self._calls, self._alone = calls_of(OPENED_TOGETHER), calls_of(1)
 
     async def open(self, asked: ConnectRequest, session: str, ip: str) -> Opened:
-        """Check credentials and take the device. Raises `RequestError`: `unknown_token`,
-        `unauthenticated`, `banned`, `rate_limited`, `unavailable` (a newer connection was
-        faster)."""
+        """Check credentials and take the device: the record is this session's from now on. Raises
+        `RequestError`: `unknown_token`, `unauthenticated`, `banned`, `rate_limited`, `unavailable`
+        (a newer connection was faster)."""
+        token, claims = await self._judge(asked, ip)
+        if token is None:
+            assert claims is not None
+            return await self._open_user(asked, claims)
+        cursors = await self._cursors_of(asked, token, claims, ip)
+        number = self._shards.number_of(device_stream(token))
+        item = self._item_of(asked, token, claims, cursors, session, number)
+        # A cursor may pass thousands of messages, each of which is counted.
+        calls = self._alone if item.cursors else self._calls
+        reply = await answer_of(calls[number], item)
+        if reply[0] == b"unknown":
+            raise unknown_token(token)
+        if reply[0] == b"wrong":
+            raise await self._devices.wrong_secret(token, ip)
+        now_us, former, boot, found, dropped, outbox, _epoch = reply
+        home = self._shards[number]
+        home.clock.observe(int(now_us))
+        if outbox:  # what the JWT changes in the record is done before the session begins
+            await self._outbox.run(home, outbox)
+        # A stream of events reads nothing again that was acknowledged.
+        fields, rereads = as_fields(found), not isinstance(asked, StreamConnect)
+        subscriptions = self._records.subscriptions_of(fields, number, int(now_us), rereads=rereads)
+        truncated = [stream.decode() for stream in dropped]
+        elsewhere = elsewhere_of(fields)
+        if elsewhere:
+            parts = await self._records.take_parts(
+                token, fields, elsewhere, cursors, rereads=rereads
+            )
+            for part in parts:
+                subscriptions += part.subscriptions
+                truncated += part.truncated
+        return Opened(
+            token=token,
+            user=optional(fields, DEVICE_USER),
+            subscriptions=subscriptions,
+            expires_s=claims.expires_s if claims else None,
+            before=(boot.decode(), former.decode()) if former and boot else None,
+            truncated=truncated,
+            topics=claims.topics if claims else (),
+        )
+
+    async def _judge(self, asked: ConnectRequest, ip: str) -> tuple[str | None, Claims | None]:
+        """The device that connects, by its secret or named by the JWT, and the claims of that.
+        Raises `RequestError`."""
         await self._devices.check_ban(ip=ip)
         claims = None
         if asked.jwt is not None:
             claims = await self._verifier.verify_by_latest(asked.jwt)
-        token = _token_of(asked, claims)
+        token = asked.token
+        claimed = claims.token if claims else None
+        if token is None:
+            token = claimed
+        elif claimed is not None and claimed != token:
+            raise RequestError("unauthenticated", "the JWT names another token", field="jwt")
         # Before a JWT binds the device. Its user, if it does not, is judged when it is known.
         try:
             await self._devices.check_ban(token=token, user=claims.user if claims else None)
         except RequestError:
             await self._verify(asked, ip)  # only who knows the secret learns of a ban
             raise
-        if token is None:
-            assert claims is not None
-            return await self._open_user(asked, claims)
-        cursors = asked.cursors
-        if len(cursors) > MANY_CURSORS:
-            await self._verify(asked, ip)
-            cursors = await self._followed(token, claims, cursors)
-        elif isinstance(asked, StreamConnect) and asked.last_event_id:
-            # The event that the client had last acknowledges what it had.
-            await self._verify(asked, ip)
-            cursors = await cursors_at(self._shards, token, asked.last_event_id)
-        return await self._take_device(asked, token, claims, cursors, session, ip)
+        return token, claims
 
     async def _verify(self, asked: ConnectRequest, ip: str) -> None:
         """The secret, when something is looked up before the script that opens does so."""
         if asked.token is not None and asked.secret is not None:
             await self._devices.verify(asked.token, asked.secret, ip)
+
+    async def _cursors_of(
+        self, asked: ConnectRequest, token: str, claims: Claims | None, ip: str
+    ) -> dict[str, str]:
+        """Where the client says that it is, as far as the device may follow that."""
+        if len(asked.cursors) > MANY_CURSORS:
+            await self._verify(asked, ip)
+            return await self._followed(token, claims, asked.cursors)
+        if isinstance(asked, StreamConnect) and asked.last_event_id:
+            # The event that the client had last acknowledges what it had.
+            await self._verify(asked, ip)
+            return await cursors_at(self._shards, token, asked.last_event_id)
+        return asked.cursors
 
     async def _followed(
         self, token: str, claims: Claims | None, cursors: dict[str, str]
@@ -154,21 +205,19 @@ class SessionOpening:
             streams.add(user_stream(claims.user))
         return {stream: cursors[stream] for stream in streams & cursors.keys()}
 
-    async def _take_device(
+    def _item_of(
         self,
         asked: ConnectRequest,
         token: str,
         claims: Claims | None,
         cursors: dict[str, str],
         session: str,
-        ip: str,
-    ) -> Opened:
-        """The device's record becomes this session's, and says where reading begins. A stream of
-        events reads nothing again that was acknowledged."""
-        records, number = self._records, self._shards.number_of(device_stream(token))
-        home, rereads = self._shards[number], not isinstance(asked, StreamConnect)
+        number: int,
+    ) -> OpeningItem:
+        """What the script on the device's home, server `number`, gets."""
         item = OpeningItem(token, session, [])
         if cursors:
+            records = self._records
             item.cursors += client_cursors(
                 cursors, lambda stream: records.server_of(token, stream) == number
             )
@@ -178,32 +227,7 @@ class SessionOpening:
             item.topics = [topic_stream(topic) for topic in claims.topics if is_name(topic)]
             item.user = claims.user
             item.place = self._outbox.place_of(token, user_stream(claims.user))
-        # A cursor may pass thousands of messages, each of which is counted.
-        calls = self._alone if item.cursors else self._calls
-        reply = await answer_of(calls[number], item)
-        if reply[0] == b"unknown":
-            raise unknown_token(token)
-        if reply[0] == b"wrong":
-            raise await self._devices.wrong_secret(token, ip)
-        now_us, former, boot, found, dropped, outbox, _epoch = reply
-        home.clock.observe(int(now_us))
-        if outbox:  # what the JWT changes in the record is done before the session begins
-            await self._outbox.run(home, outbox)
-        fields = as_fields(found)
-        subscriptions = records.subscriptions_of(fields, number, int(now_us), rereads=rereads)
-        truncated = [stream.decode() for stream in dropped]
-        for part in await records.take_parts(token, fields, cursors, rereads=rereads):
-            subscriptions += part.subscriptions
-            truncated += part.truncated
-        return Opened(
-            token=token,
-            user=optional(fields, DEVICE_USER),
-            subscriptions=subscriptions,
-            expires_s=claims.expires_s if claims else None,
-            before=(boot.decode(), former.decode()) if former and boot else None,
-            truncated=truncated,
-            topics=claims.topics if claims else (),
-        )
+        return item
 
     async def _open_user(self, asked: ConnectRequest, claims: Claims) -> Opened:
         """A user without a device: nothing is stored, and reading begins where the client says.
@@ -240,16 +264,6 @@ class SessionOpening:
             before=None,
             topics=claims.topics,
         )
-
-
-def _token_of(asked: ConnectRequest, claims: Claims | None) -> str | None:
-    """The device that connects, by its secret or named by the JWT."""
-    claimed = claims.token if claims else None
-    if asked.token is None:
-        return claimed
-    if claimed is not None and claimed != asked.token:
-        raise RequestError("unauthenticated", "the JWT names another token", field="jwt")
-    return asked.token
 
 
 def _again(item: OpeningItem, reply: list[Any]) -> OpeningItem | None:

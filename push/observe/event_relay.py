@@ -133,7 +133,9 @@ class EventRelay:
         follower.listener.take = lambda sampled: follower.offer(sampled, self._reactor.seconds())
         self._events.add(follower.listener)
         try:
-            subscribed = self._server.subscribe_channel(self._channel_of(self._boot), self._receive)
+            subscribed = self._server.subscriptions.subscribe(
+                self._channel_of(self._boot), self._receive
+            )
             await subscribed_in_time(subscribed, self._server.timeout_seconds, self._reactor)
             await self._told.run()
         except BaseException:
@@ -150,7 +152,7 @@ class EventRelay:
         if not self._followers:
             if self._asking.is_started:
                 self._asking.stop()
-            self._server.unsubscribe_channel(self._channel_of(self._boot))
+            self._server.subscriptions.unsubscribe(self._channel_of(self._boot))
         self._told.request()
 
     async def _ask(self) -> None:

@@ -12,10 +12,10 @@ from typing import NamedTuple
 import msgspec
 
 from push.devices.session_queries import Reached, SessionQueries
+from push.pushing.content import PushContent, encoded
 from push.redis import keyspace
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
-from push.streams.message import MessageContent, encode_content
 from push.streams.publisher import IdempotencyKey, IdempotencyMismatch
 
 _reserve = load_script("devices", "reserve")
@@ -42,17 +42,17 @@ class PushByIp:
     async def push(
         self,
         ip: str,
-        content: MessageContent,
+        id: str,
+        content: PushContent,
         *,
-        acknowledged: bool,
         idempotency_key: IdempotencyKey | None,
     ) -> Handed:
-        """`acknowledged`: for the ledger. Raises `IdempotencyMismatch`; `StoreUnavailable`: then
-        it may have happened."""
+        """`id`: if the key did not come with another. Raises `IdempotencyMismatch`;
+        `StoreUnavailable`: then it may have happened."""
         server = self._shards.of(
             f"{keyspace.IDEM}{idempotency_key.key}"
             if idempotency_key
-            else f"{keyspace.MESSAGE}{content.id}"
+            else f"{keyspace.MESSAGE}{id}"
         )
         key = (
             server.key(keyspace.CLOCK)
@@ -61,17 +61,14 @@ class PushByIp:
         )
         digest = "" if idempotency_key is None else idempotency_key.digest
         to = _encode({"ip": ip})
-        reserved = await server.run(
-            _reserve, [key], [content.id, digest, to], decode=_reservation_of
-        )
+        reserved = await server.run(_reserve, [key], [id, digest, to], decode=_reservation_of)
         if reserved is None:
             raise IdempotencyMismatch
         id, before = reserved
         if before is not None:
             return Handed(id, before)
-        content = msgspec.structs.replace(content, id=id)
         reached = await self._clients.push(
-            ip, id, encode_content(content), acknowledged=acknowledged
+            ip, id, encoded(id, content), acknowledged=content.qos > 0
         )
         answer = b"" if idempotency_key is None else _encode(reached)
         await server.run(_finish, [key], [id, reached.devices, answer])

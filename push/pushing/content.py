@@ -1,13 +1,11 @@
-"""What is pushed: as a request has it, as pushes of this process have it, as devices get it."""
+"""What is pushed, and what devices get of it."""
 
 from __future__ import annotations
 
 import msgspec
-from msgspec import UNSET
 
-from push.streams.message import MessageContent
+from push.streams.message import MessageContent, encode_content
 from push.wire import defaults
-from push.wire.api.push import PushBody
 
 
 class PushContent(msgspec.Struct, frozen=True):
@@ -26,25 +24,8 @@ class PushContent(msgspec.Struct, frozen=True):
     collapse: str | None = None
 
 
-def content_of(body: PushBody, ttl_seconds: int) -> PushContent:
-    """What a request's `body` asks to push, of which the checks are done."""
-    return PushContent(
-        data=body.data,
-        title=None if body.title is UNSET else body.title,
-        body=None if body.body is UNSET else body.body,
-        encoding=None if body.encoding is UNSET else body.encoding,
-        ttl_seconds=ttl_seconds,
-        qos=1 if body.qos is UNSET else body.qos,
-        collapse=None if body.collapse is UNSET else body.collapse,
-    )
-
-
-def stored_content(id: str, content: PushContent) -> MessageContent:
-    """The same, as devices get it."""
-    return MessageContent(
-        id,
-        data=content.data,
-        title=content.title,
-        body=content.body,
-        encoding=content.encoding,
+def encoded(id: str, content: PushContent) -> bytes:
+    """The same with the message's id, as devices get it."""
+    return encode_content(
+        MessageContent(id, content.data, content.title, content.body, content.encoding)
     )

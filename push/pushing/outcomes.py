@@ -9,7 +9,7 @@ from push.pushing.by_ip import Handed
 from push.pushing.targets import Target
 from push.redis.connection.errors import StoreUnavailable, as_request_error
 from push.runtime.tracing import Span
-from push.streams.publisher import Published
+from push.streams.publisher import UNKNOWN_TARGET, Published
 from push.wire.api.common import ABSENT
 from push.wire.api.push import PushResult
 from push.wire.errors import RequestError
@@ -22,14 +22,14 @@ def receipt_of(target: Target, outcome: Published | Handed) -> PushResult | Requ
     if isinstance(outcome, Handed):
         reached = outcome.reached
         return PushResult(outcome.id, 0, reached.sessions, ABSENT, reached.silent)
-    known = online = 0
+    online = 0
     unknown = []
-    for each in outcome.outcomes:
-        if each.known:
-            known += 1
-            online += each.connectors > 0
-        else:
-            unknown.append(each.stream.split(":", 1)[1])
+    for stream, count in outcome.connectors.items():
+        if count > 0:
+            online += 1
+        elif count == UNKNOWN_TARGET:
+            unknown.append(stream.split(":", 1)[1])
+    known = len(outcome.connectors) - len(unknown)
     if unknown and target.kind == "group":
         return RequestError("unknown_group", "there is no such group", field="to.group")
     if unknown and not known:

@@ -14,17 +14,18 @@ from twisted.logger import Logger
 
 from push.observe.recent import PushEvents
 from push.pushing.by_ip import Handed, PushByIp
-from push.pushing.content import PushContent, stored_content
+from push.pushing.content import PushContent, encoded
 from push.pushing.outcomes import end_span, receipt_of, result_of_item
-from push.pushing.targets import Target, addresses_of, as_asked, as_in_a_query, as_target
+from push.pushing.targets import Target, as_asked, as_in_a_query, as_target, guarded_streams_of
+from push.redis.keyspace import ENTRY_MESSAGE, ENTRY_ONLINE, IDEM
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.runtime.log_detail import detail
 from push.runtime.tasks import Semaphore, gather
 from push.runtime.tracing import PUBLISH, Span, Tracer
 from push.streams.ledger import DeliveryCounts, DeviceLine, Ledger
-from push.streams.message import encode_content
 from push.streams.publisher import (
+    UNKNOWN_TARGET,
     IdempotencyKey,
     IdempotencyMismatch,
     Message,
@@ -70,6 +71,7 @@ class _Begun(msgspec.Struct, frozen=True):
 
     push: Push
     message: Message
+    idempotency_key: IdempotencyKey | None
     span: Span | None
     is_new: bool = True
 
@@ -146,24 +148,23 @@ class PushService:
                 return await self._push_all(pushes, has_waited=True)
         begun = [self._begin(push) for push in pushes]
         try:
-            claimed = begun
-            if len(self._shards) > 1:
-                claimed = await gather(self._claimed(each) for each in begun)
-            handing: list[Deferred[Handed | Exception]] = []
-            messages: list[Message] = []
-            for each in claimed:
-                if isinstance(each, Exception):
-                    continue
-                if each.message.addresses:
-                    messages.append(each.message)
-                else:
-                    handing.append(Deferred.fromCoroutine(_outcome(self._hand_out(each))))
-            published = iter(await self._publisher.publish_all(messages) if messages else ())
-            handed = iter([await each for each in handing])
+            several = len(self._shards) > 1
+            claimed = await gather(map(self._claimed, begun)) if several else begun
+            good = [each for each in claimed if isinstance(each, _Begun)]
+            by_ip = [
+                Deferred.fromCoroutine(_outcome(self._hand_out(each)))
+                for each in good
+                if not each.message.streams
+            ]
+            by_stream = [each for each in good if each.message.streams]
+            outcomes = await self._publisher.publish_all([each.message for each in by_stream])
+            if several:
+                outcomes = await gather(map(self._released, by_stream, outcomes))
+            handed, published = iter([await each for each in by_ip]), iter(outcomes)
             return [
                 each
                 if isinstance(each, Exception)
-                else self._ended(each, next(published if each.message.addresses else handed))
+                else self._ended(each, next(published if each.message.streams else handed))
                 for each in claimed
             ]
         finally:
@@ -187,33 +188,47 @@ class PushService:
         target, content = push.target, push.content
         id = self._snowflake.next_id()
         is_stored = content.qos > 0 and content.ttl_seconds > 0
+        is_acknowledged = content.qos > 0 and not is_stored
         message = Message(
-            addresses_of(target),
-            id,
-            encode_content(stored_content(id, content)),
-            content.ttl_seconds,
-            is_stored,
-            content.qos > 0 and not is_stored,
-            _encode(as_asked(target)).decode(),
-            content.collapse,
-            idempotency_key,
-            span.traceparent if span is not None and span.is_sampled else None,
+            id=id,
+            content=encoded(id, content).decode(),
+            ttl_seconds=content.ttl_seconds,
+            kind=ENTRY_ONLINE if is_acknowledged else ENTRY_MESSAGE,
+            streams=guarded_streams_of(target),
+            stored=is_stored,
+            to=_encode(as_asked(target)).decode(),
+            collapse=content.collapse if is_stored else None,
+            trace=span.traceparent if span is not None and span.is_sampled else None,
         )
-        return _Begun(push, message, span)
+        if idempotency_key is not None:
+            message.once = self._shards.first.key(f"{IDEM}{idempotency_key.key}")
+            message.digest = idempotency_key.digest
+        return _Begun(push, message, idempotency_key, span)
 
     async def _claimed(self, begun: _Begun | Exception) -> _Begun | Exception:
         """With the id that its key is for on all servers."""
-        if isinstance(begun, Exception) or begun.message.idempotency_key is None:
+        if isinstance(begun, Exception) or begun.idempotency_key is None:
             return begun
         message = begun.message
-        id = await _outcome(self._publisher.claim(begun.message.idempotency_key, message.id))
+        id = await _outcome(self._publisher.claim(begun.idempotency_key, message.id))
         if isinstance(id, Exception):
             return _refused(begun, id)
         if id == message.id:
             return begun
-        content = encode_content(stored_content(id, begun.push.content))
+        content = encoded(id, begun.push.content).decode()
         message = structs.replace(message, id=id, content=content)
         return structs.replace(begun, message=message, is_new=False)
+
+    async def _released(
+        self, begun: _Begun, outcome: Published | Exception
+    ) -> Published | Exception:
+        """The outcome. If no stream was there, another request may have the key."""
+        if begun.idempotency_key is None or isinstance(outcome, Exception):
+            return outcome
+        if any(count != UNKNOWN_TARGET for count in outcome.connectors.values()):
+            return outcome
+        error = await _outcome(self._publisher.release(begun.idempotency_key))
+        return outcome if error is None else error
 
     async def _hand_out(self, begun: _Begun) -> Handed:
         if self._by_ip is None:
@@ -221,9 +236,9 @@ class PushService:
         target, content = begun.push.target, begun.push.content
         return await self._by_ip.push(
             target.names[0],
-            stored_content(begun.message.id, content),
-            acknowledged=content.qos > 0,
-            idempotency_key=begun.message.idempotency_key,
+            begun.message.id,
+            content,
+            idempotency_key=begun.idempotency_key,
         )
 
     def _ended(
@@ -257,7 +272,8 @@ class PushService:
         named: list[str] = []
         if isinstance(outcome, Published):
             now_us = outcome.now_us
-            named = [as_in_a_query(each.stream) for each in outcome.outcomes if each.known]
+            counts = outcome.connectors.items()
+            named = [as_in_a_query(stream) for stream, count in counts if count != UNKNOWN_TARGET]
         else:
             now_us = self._shards.first.clock.now_us()
         events.pushed(outcome.id, now_us // 1000, named, len(named))
@@ -298,7 +314,7 @@ class PushService:
 
         Raises `RequestError` `unknown_message`.
         """
-        streams = [address.stream for address in addresses_of(as_target(await self._to(id)))]
+        streams = guarded_streams_of(as_target(await self._to(id)))[::2]
         # A message to an address has no stream: its record is on one of all servers.
         parts = by_server(self._shards, streams, str)
         if not parts:

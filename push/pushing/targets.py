@@ -6,16 +6,9 @@ from typing import Any
 
 import msgspec
 
-from push.redis.keyspace import DEVICE_PREFIX, group_name, record_name
-from push.streams.publisher import TargetStream
+from push.redis.keyspace import DEVICE, DEVICE_PREFIX, GROUP
 from push.wire.api.push_targets import TARGET_OF_NAME
-from push.wire.idents import (
-    STREAM_ALL,
-    device_stream,
-    group_stream,
-    topic_stream,
-    user_stream,
-)
+from push.wire.idents import GROUP_PREFIX, STREAM_ALL, TOPIC_PREFIX, USER_PREFIX
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -26,19 +19,30 @@ class Target(msgspec.Struct, frozen=True):
     names: tuple[str, ...] = ()
 
 
-def addresses_of(target: Target) -> list[TargetStream]:
-    """The streams of a target, each once. Devices and groups must exist. An address has none."""
+# Of each kind of target: what its streams begin with, and the keys that must be there, if any must.
+_BEGINNINGS = {
+    "token": (DEVICE_PREFIX, DEVICE),
+    "tokens": (DEVICE_PREFIX, DEVICE),
+    "user": (USER_PREFIX, ""),
+    "users": (USER_PREFIX, ""),
+    "topic": (TOPIC_PREFIX, ""),
+    "group": (GROUP_PREFIX, GROUP),
+    "all": (STREAM_ALL, ""),
+}
+
+
+def guarded_streams_of(target: Target) -> list[str]:
+    """The streams of a target, each once and with the key that must be there ("" for none), as a
+    `Message` has them. An address has none."""
     if target.kind == "ip":
         return []
-    if target.kind == "all":
-        return [TargetStream(STREAM_ALL)]
-    names = dict.fromkeys(target.names)
-    if target.kind in ("token", "tokens"):
-        return [TargetStream(device_stream(name), record_name(name)) for name in names]
-    if target.kind == "group":
-        return [TargetStream(group_stream(name), group_name(name)) for name in names]
-    stream_of = topic_stream if target.kind == "topic" else user_stream
-    return [TargetStream(stream_of(name)) for name in names]
+    stream, guard = _BEGINNINGS[target.kind]
+    if not target.names:
+        return [stream, guard]
+    guarded: list[str] = []
+    for name in dict.fromkeys(target.names):
+        guarded += (stream + name, guard and guard + name)
+    return guarded
 
 
 def as_in_a_query(stream: str) -> str:
@@ -51,7 +55,8 @@ def as_asked(target: Target) -> dict[str, Any]:
     """The `to` of a push, as the backend wrote it."""
     if target.kind == "all":
         return {"all": True}
-    return {target.kind: target.names if TARGET_OF_NAME[target.kind].several else target.names[0]}
+    is_list = TARGET_OF_NAME[target.kind].several
+    return {target.kind: target.names if is_list else target.names[0]}
 
 
 def as_target(to: msgspec.Raw) -> Target:

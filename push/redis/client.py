@@ -20,7 +20,7 @@ from push.redis.connection.protocols import CommandProtocol, SubscriberProtocol
 from push.redis.connection.replication import ReplicaAcks
 from push.redis.connection.replies import Answer, Argument, Decode, as_it_is
 from push.redis.connection.sentinel import Sentinels
-from push.redis.connection.subscriptions import Handler, Subscriptions
+from push.redis.connection.subscriptions import Subscriptions
 from push.redis.connection.supervised import SupervisedConnection
 from push.redis.connection.url import RedisAddress, SentinelAddress, StoreAddress
 from push.redis.identity import Deployment
@@ -64,11 +64,11 @@ class RedisClient:
         self.is_replicated = isinstance(address, SentinelAddress)
         self.timeout_seconds = timeout_seconds
         self.clock = ServerClock(reactor.seconds)
-        self.subscriptions = Subscriptions(reactor)
         self.measures = RedisMeasures()
         self.reactor = reactor
         self._key_prefix = f"{prefix}:"
         self._channel_prefix = f"{prefix}:{address.database}:".encode()
+        self.subscriptions = Subscriptions(reactor, self._channel_prefix)
         self._clock_key = self.key(keyspace.CLOCK)
         self._check_channel = self.channel("check")
         self._deployment = deployment
@@ -123,11 +123,11 @@ class RedisClient:
         )
 
     def _make_subscriber(self) -> SupervisedConnection[SubscriberProtocol]:
-        receive = self.subscriptions.message
+        handlers = self.subscriptions.handlers
         return SupervisedConnection(
             self.reactor,
             self._locate,
-            lambda lost: SubscriberProtocol(self.reactor.seconds, lost, receive),
+            lambda lost: SubscriberProtocol(self.reactor.seconds, lost, handlers),
             self._prepare_subscriber,
             name=str(self.address),
             purpose="subscriptions",
@@ -182,13 +182,6 @@ class RedisClient:
 
     def channel(self, name: str) -> bytes:
         return self._channel_prefix + name.encode()
-
-    def subscribe_channel(self, name: str, handler: Handler) -> Deferred[None]:
-        """Subscribe to the channel `name`: see `Subscriptions.start_subscribing`."""
-        return self.subscriptions.start_subscribing(self.channel(name), handler)
-
-    def unsubscribe_channel(self, name: str) -> None:
-        self.subscriptions.unsubscribe(self.channel(name))
 
     @property
     def is_subscribed(self) -> bool:

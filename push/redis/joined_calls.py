@@ -8,7 +8,7 @@ call by itself. What each caller asked for stays its own: its deadline, its answ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -23,7 +23,7 @@ from push.redis.clock import MICROSECONDS
 from push.redis.connection.errors import StoreUnavailable, for_another
 from push.redis.connection.replies import Argument
 from push.redis.scripts import Script
-from push.runtime.timers import Debounced
+from push.runtime.tasks import start
 
 log = Logger()
 
@@ -45,17 +45,25 @@ class JoinedItem(Protocol):
 
 
 Item = TypeVar("Item", bound=JoinedItem)
-# Called once, with the reply to an item or with what the call ended in. It raises nothing.
-Answered = Callable[[Any], None]
 # What of an item, by its reply, is told to a new master (see `ReplayedWrites`); None: nothing.
 Again = Callable[[Item, list[Any]], Item | None]
 
 
-class _Asked(msgspec.Struct, Generic[Item], frozen=True):
-    item: Item
-    asked_at: float
-    answered: Answered
-    weight: int
+class _Asked(Generic[Item]):
+    """What one caller asks for. `missing` of the `replies`, in the order of `items`, are still to
+    come; `answered` fires with the last."""
+
+    __slots__ = ("answered", "asked_at", "items", "missing", "replies")
+
+    def __init__(self, items: Sequence[Item], asked_at: float) -> None:
+        self.items = items
+        self.asked_at = asked_at
+        self.missing = len(items)
+        self.replies: list[Any] = [None] * len(items)
+        self.answered: Deferred[list[Any]] = Deferred()
+
+
+_Place = tuple[_Asked[Item], int]  # of an item among those of its caller
 
 
 class JoinedCalls(Generic[Item]):
@@ -63,7 +71,8 @@ class JoinedCalls(Generic[Item]):
 
     The script answers with a reply to each item: its own, `{'late'}`, or `{'failed', why}`.
     `durable`: as in `RedisClient.run`. `again` None: nothing is told to a new master, as where the
-    server has no replicas. `max_items`: of one call, where one may take long.
+    server has no replicas. `max_items`: of one call, where one may take long. `weight_of` an item:
+    as how many it counts.
     """
 
     def __init__(
@@ -74,6 +83,7 @@ class JoinedCalls(Generic[Item]):
         durable: bool = False,
         again: Again[Item] | None = None,
         max_items: int = MAX_ITEMS,
+        weight_of: Callable[[Item], int] = lambda item: 1,
     ) -> None:
         self._server = server
         self._script = script
@@ -81,72 +91,81 @@ class JoinedCalls(Generic[Item]):
         self._durable = durable
         self._again = again if server.is_replicated else None
         self._max_items = max_items
-        self._asked: list[_Asked[Item]] = []
+        self._weight_of = weight_of
+        self._waiting: list[_Asked[Item]] = []
+        self._waiting_items = 0
         self._unanswered = 0  # calls
-        self._end_of_turn = Debounced(server.reactor, 0, self._send)
+        self._is_due = False  # at the end of this turn
 
-    def ask(self, item: Item, answered: Answered, weight: int = 1) -> None:
-        """`answered` gets the reply, or `StoreUnavailable`, or an error that is our own fault.
-        `weight`: as how many items it counts."""
-        self._asked.append(_Asked(item, self._server.reactor.seconds(), answered, weight))
-        if not self._unanswered or len(self._asked) >= self._max_items:
-            self._end_of_turn.request()
+    def ask(self, items: Sequence[Item]) -> Deferred[list[Any]]:
+        """Fires with the reply to each (one at least), or in its place `StoreUnavailable` or an
+        error that is our own fault."""
+        asked = _Asked(items, self._server.reactor.seconds())
+        self._waiting.append(asked)
+        self._waiting_items += len(items)
+        if not self._unanswered or self._waiting_items >= self._max_items:
+            self._send_soon()
+        return asked.answered
+
+    def _send_soon(self) -> None:
+        if not self._is_due:
+            self._is_due = True
+            self._server.reactor.callLater(0, self._send)
 
     def _send(self) -> None:
-        for asked, arguments in self._parts():
-            self._unanswered += 1
-            call = Deferred.fromCoroutine(self._call(asked, arguments))
-            call.addBoth(self._ended).addErrback(_log_failure)
-
-    def _ended(self, result: Failure | None) -> Failure | None:
-        self._unanswered -= 1
-        if self._asked and not self._unanswered:
-            self._end_of_turn.request()
-        return result
-
-    def _parts(self) -> Iterator[tuple[list[_Asked[Item]], list[bytes]]]:
-        """What was asked for, in order, with its encoding: as much as goes into one call each."""
-        all_asked, self._asked = self._asked, []
+        """All that was asked for, in order: as much as goes into one call each."""
+        waiting, self._waiting = self._waiting, []
+        self._waiting_items, self._is_due = 0, False
         now = self._server.reactor.seconds()
-        asked: list[_Asked[Item]] = []
-        arguments: list[bytes] = []
+        places: list[_Place[Item]] = []
+        arguments = [*self._arguments]
         left_bytes, left_items = MAX_BYTES, self._max_items
-        for each in all_asked:
-            each.item.waited_us = int((now - each.asked_at) * MICROSECONDS)
-            argument = _encode(each.item)
-            if asked and (each.weight > left_items or len(argument) > left_bytes):
-                yield asked, arguments
-                asked, arguments = [], []
-                left_bytes, left_items = MAX_BYTES, self._max_items
-            asked.append(each)
-            arguments.append(argument)
-            left_bytes -= len(argument)
-            left_items -= each.weight
-        if asked:
-            yield asked, arguments
+        for asked in waiting:
+            waited_us = int((now - asked.asked_at) * MICROSECONDS)
+            for place, item in enumerate(asked.items):
+                item.waited_us = waited_us
+                argument, weight = _encode(item), self._weight_of(item)
+                if places and (weight > left_items or len(argument) > left_bytes):
+                    start(self._call(places, arguments), _log_failure)
+                    places, arguments = [], [*self._arguments]
+                    left_bytes, left_items = MAX_BYTES, self._max_items
+                places.append((asked, place))
+                arguments.append(argument)
+                left_bytes -= len(argument)
+                left_items -= weight
+        start(self._call(places, arguments), _log_failure)
 
-    async def _call(self, asked: list[_Asked[Item]], items: list[bytes]) -> None:
-        server, script, arguments = self._server, self._script, [*self._arguments, *items]
-        replies: list[list[Any]]
+    async def _call(self, places: list[_Place[Item]], arguments: list[Argument]) -> None:
+        server, script = self._server, self._script
+        self._unanswered += 1
+        replies: list[Any]
         try:
             if self._again is None:
                 replies = await server.run(script, [], arguments, durable=self._durable)
             else:
-                replayed = partial(self._told_again, self._again, asked)
+                replayed = partial(self._told_again, self._again, places)
                 replies = await server.replayed.run(script, arguments, replayed)
-            if len(replies) != len(asked):
-                raise ValueError(f"{len(replies)} answers to {len(asked)} items")
+            if len(replies) != len(places):
+                raise ValueError(f"{len(replies)} answers to {len(places)} items")
         except Exception as error:
-            for each in asked:
-                each.answered(for_another(error))
-        else:
-            for each, reply in zip(asked, replies, strict=True):
-                each.answered(self._failure(reply) if reply[0] in _FAILURES else reply)
+            replies = [for_another(error) for _ in places]
+        self._unanswered -= 1
+        if self._waiting and not self._unanswered:
+            self._send_soon()
+        for (asked, place), reply in zip(places, replies, strict=True):
+            is_failure = isinstance(reply, list) and reply[0] in _FAILURES
+            asked.replies[place] = self._failure(reply) if is_failure else reply
+            asked.missing -= 1
+            if not asked.missing and not asked.answered.called:  # nobody has cancelled it
+                asked.answered.callback(asked.replies)
 
     def _told_again(
-        self, again: Again[Item], asked: list[_Asked[Item]], replies: list[list[Any]]
+        self, again: Again[Item], places: list[_Place[Item]], replies: list[list[Any]]
     ) -> list[Argument]:
-        items = [again(each.item, reply) for each, reply in zip(asked, replies, strict=True)]
+        items = [
+            again(asked.items[place], reply)
+            for (asked, place), reply in zip(places, replies, strict=True)
+        ]
         return [*self._arguments, *(_encode(item) for item in items if item is not None)]
 
     def _failure(self, reply: list[Any]) -> Exception:
@@ -161,16 +180,13 @@ class JoinedCalls(Generic[Item]):
 
 def answer_of(calls: JoinedCalls[Item], item: Item) -> Deferred[Any]:
     """The reply to `item`; fails as `RedisClient.run` raises."""
-    answer: Deferred[Any] = Deferred()
+    return calls.ask([item]).addCallback(_only_reply)
 
-    def answered(reply: Any) -> None:
-        if isinstance(reply, Exception):
-            answer.errback(reply)
-        else:
-            answer.callback(reply)
 
-    calls.ask(item, answered)
-    return answer
+def _only_reply(replies: list[Any]) -> Any:
+    if isinstance(replies[0], Exception):
+        raise replies.pop()
+    return replies[0]
 
 
 def _log_failure(failure: Failure) -> None:

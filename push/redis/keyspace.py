@@ -7,6 +7,8 @@ keys and where they go when the list of servers changes, `docs/operating.md` whe
 
 from __future__ import annotations
 
+from push.session import subscription
+
 DEVICE_PREFIX = "dev:"
 
 # --- Keys, without the prefix of all keys. A name that ends with ":" is followed by an owner.
@@ -148,11 +150,12 @@ LEDGER_CLOSED_WITH = "z"
 LEDGER_CLOSED_AT = "zo"  # the offset at which the entry left
 LEDGER_EVENT_COUNT = "q"  # how many events for webhooks it had
 
-# --- What became of a message for a device: states, and names of counters.
+# --- What became of a message for a device: states, and names of counters. What a session decides
+# has its code there.
 
 WAITING = "s"
-ACKNOWLEDGED = "a"
-EXPIRED = "e"
+ACKNOWLEDGED = subscription.ACKNOWLEDGED
+EXPIRED = subscription.EXPIRED
 CANCELLED = "c"
 DROPPED = "d:"
 DROPPED_BACKLOG = "d:backlog"
@@ -162,7 +165,8 @@ DROPPED_ERASED = "d:erased"
 DROPPED_FORGOTTEN = "d:forgotten"
 DROPPED_REMOVED = "d:removed"
 DROPPED_RETENTION = "d:retention"
-DROPPED_UNACKNOWLEDGED = "d:unacknowledged"
+DROPPED_TOO_LARGE = subscription.TOO_LARGE
+DROPPED_UNACKNOWLEDGED = subscription.UNACKNOWLEDGED
 DROPPED_UNBOUND = "d:unbound"
 DROPPED_UNSUBSCRIBED = "d:unsubscribed"
 

@@ -23,10 +23,10 @@ from push.redis.connection.protocols import CommandProtocol
 PRELUDE = "prelude"
 _USES = re.compile(r"-- uses:(.*)")
 _REDIS_LINE = re.compile(r"@?user_script: ?(\d+)")
-_NOT_CODE = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|--.*""")
-_TOKEN = re.compile(rf"{_NOT_CODE.pattern}|(?<![.\w])[A-Za-z_]\w*")
 _CONSTANT = re.compile(r"local ([A-Z][A-Z_0-9]*) = ('[^'\\]*'|\d+)\n")
-_WORD = re.compile(r"(?<![.\w])[A-Za-z_]\w*")
+# A name, of which a field has a dot before it, and a text of one word a quotation mark. One in a
+# comment or in a longer text is taken for a name as well: then more is sent than is needed.
+_NAME = re.compile(r"(?<![.'\"\w])[A-Za-z_]\w*")
 _DEFINITION = re.compile(r"local function (\w+)|local ([\w, ]+)")
 # What goes on with a statement although it is not indented.
 _GOES_ON = re.compile(r"\s|$|(?:end|else|elseif|until)\b|[})\]]")
@@ -166,10 +166,10 @@ def _statements(path: str, lines: list[str]) -> Iterable[Statement]:
         while last < len(lines) and _GOES_ON.match(lines[last]):
             last += 1
         text = "\n".join(lines[first:last]).rstrip("\n") + "\n"
-        words = frozenset(_WORD.findall(_NOT_CODE.sub(" ", text)))
+        words = frozenset(_NAME.findall(text))
         definition = _DEFINITION.match(text)
         defined = (definition[1] or definition[2]) if definition else ""
-        names = frozenset(_WORD.findall(defined))
+        names = frozenset(_NAME.findall(defined))
         yield Statement(path, first + 1, text, names, words)
         first = last
 
@@ -194,11 +194,11 @@ def _inlined(statements: Iterable[Statement]) -> list[Statement]:
     found = map(_CONSTANT.fullmatch, (statement.text for statement in statements))
     values = {match[1]: match[2] for match in found if match}
 
-    def value(token: re.Match[str]) -> str:
-        return values.get(token[0], token[0])
+    def value(name: re.Match[str]) -> str:
+        return values.get(name[0], name[0])
 
     return [
-        statement._replace(text=_TOKEN.sub(value, statement.text))
+        statement._replace(text=_NAME.sub(value, statement.text))
         for statement in statements
         if not statement.names <= values.keys() or not statement.names
     ]

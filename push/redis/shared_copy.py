@@ -29,6 +29,9 @@ NONCE_SECONDS = 0.5
 # Shorter than a write waits for its readers (2 s): a reader that could not be asked knows it before
 # the write is answered.
 LEASE_SECONDS = 1.5
+# Those who judge by a copy wait while it is changed and read: changes that come one after the other
+# are made in rounds, and between two of them is so many times as much time.
+REST_OF_CHANGES = 4.0
 READ_SECONDS = 60.0  # a copy is read at least so often, in case all else fails
 RETRY_SECONDS = 1.0
 
@@ -69,12 +72,12 @@ class Lease:
         server.on_restored(self._restored)
 
     def start(self) -> None:
-        self._server.subscribe_channel(self._channel, self._receive)
+        self._server.subscriptions.subscribe(self._channel, self._receive)
         self._renewals.start(now=True)
 
     def stop(self) -> None:
         self._renewals.stop()
-        self._server.unsubscribe_channel(self._channel)
+        self._server.subscriptions.unsubscribe(self._channel)
         self._jobs.cancel()
 
     @property
@@ -146,13 +149,15 @@ class SharedCopy(Generic[Content]):
         server.on_restored(self._restored)
 
     def start(self) -> None:
-        subscribing = self._server.subscribe_channel(self._channel, lambda _: self.invalidate())
+        subscribing = self._server.subscriptions.subscribe(
+            self._channel, lambda _: self.invalidate()
+        )
         subscribing.addCallbacks(self._subscribed, lambda _: None)
         self._regular.start()
 
     def stop(self) -> None:
         self._regular.stop()
-        self._server.unsubscribe_channel(self._channel)
+        self._server.subscriptions.unsubscribe(self._channel)
         self._retry.cancel()
         self._reads.cancel()
 

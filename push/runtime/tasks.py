@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, Generic, TypeVar
 
 from twisted.internet.defer import (
     CancelledError,
@@ -16,8 +17,12 @@ from twisted.internet.defer import (
 from twisted.python.failure import Failure
 
 from push.runtime.ports import Clock, as_twisted
+from push.runtime.timers import Debounced
+
+MOST_REST_SECONDS = 0.1  # between two rounds
 
 Result = TypeVar("Result")
+Owner = TypeVar("Owner")
 
 
 def start(
@@ -72,6 +77,22 @@ class TaskGroup:
         await DeferredList(list(self._running))
 
 
+class OwnedTasks(Generic[Owner]):
+    """Coroutines, each of one of many owners: `failed(owner, failure)` is called with an error."""
+
+    def __init__(self, failed: Callable[[Owner, Failure], None]) -> None:
+        self._failed = failed
+        self._tasks = TaskGroup()
+
+    def run(self, owner: Owner, job: Coroutine[Any, Any, None]) -> None:
+        """Run `job` to its end."""
+        self._tasks.run(job, partial(self._failed, owner))
+
+    async def finished(self) -> None:
+        """Wait for all that run now."""
+        await self._tasks.finished()
+
+
 class Semaphore:
     """At most so many of what runs inside `async with turns:` at a time; the rest waits its turn.
 
@@ -103,6 +124,56 @@ class Semaphore:
                 self._waiting.popleft().callback(None)
         finally:
             self._giving = False
+
+
+class Rounds:
+    """What runs inside `async with rounds:` begins together. What comes while some of it runs
+    waits, and then for `rest` times as long as that took, `MOST_REST_SECONDS` at most.
+
+    For what makes others wait while it is done: done on end, it would keep them waiting.
+    """
+
+    def __init__(self, clock: Clock, rest: float) -> None:
+        self._clock = clock
+        self._rest = rest
+        self._inside = 0
+        self._began = self._rests_until = 0.0
+        self._waiting: list[Deferred[None]] = []
+        self._next = Debounced(clock, 0, self._begin)
+
+    async def __aenter__(self) -> None:
+        rests_for = self._rests_until - self._clock.seconds()
+        if not self._inside and rests_for <= 0:
+            self._inside = 1
+            self._began = self._clock.seconds()
+            return
+        turn: Deferred[None] = Deferred()
+        self._waiting.append(turn)
+        if not self._inside:
+            self._next.request(rests_for)
+        await turn
+
+    async def __aexit__(self, *_: object) -> None:
+        self._inside -= 1
+        if self._inside:
+            return
+        now = self._clock.seconds()
+        rest_seconds = min((now - self._began) * self._rest, MOST_REST_SECONDS)
+        self._rests_until = now + rest_seconds
+        if self._waiting:
+            self._next.request(rest_seconds)
+
+    def _begin(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        self._inside += len(waiting)
+        self._began = self._clock.seconds()
+        for turn in waiting:
+            turn.callback(None)
+
+    def stop(self) -> None:
+        """What waits begins: it finds out itself that nothing can be done any more."""
+        self._next.cancel()
+        self._begin()
 
 
 def within(

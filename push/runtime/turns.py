@@ -22,11 +22,17 @@ from push.runtime.timers import Debounced
 
 log = Logger()
 
-# Of a turn of the reactor, for those that are known.
+# Of a turn of the reactor, for one that is known and alone; long turns cost less.
 KNOWN_SECONDS: Final = 0.004
+# For several: what one asks for takes a few turns, in which it waits for the others; so long after
+# the last change from one to another.
+SHARED_SECONDS: Final = 0.0005
+SHARED_FOR_SECONDS: Final = 1.0
+# What one that asks for little may use at once, though others wait.
+MOST_AHEAD_SECONDS: Final = 0.001
 # Of the time, for strangers; and the time within which it may be used at once.
 STRANGERS_SHARE: Final = 0.5
-STRANGERS_WINDOW_SECONDS: Final = 0.002
+STRANGERS_WINDOW_SECONDS: Final = 0.001
 MAX_DEBT_SECONDS: Final = 1.0  # for which strangers wait after one long work
 _MAX_IDLE_OWNERS = 1024
 
@@ -83,6 +89,13 @@ class _Fair:
         self.size -= 1
         return owner, owner.waiting.popleft()
 
+    def is_ahead(self, owner: WorkOwner) -> bool:
+        """Whether it has used less than all that wait: a little, since it may not save up more."""
+        if not self._heap or owner.waiting:
+            return False
+        owner.spent = max(owner.spent, self._reached - MOST_AHEAD_SECONDS)
+        return owner.spent < self._heap[0][0]
+
     def owes_nothing(self, owner: WorkOwner) -> bool:
         return not owner.waiting and owner.spent <= self._reached
 
@@ -99,7 +112,9 @@ class Turns:
         self._strangers_share = strangers_share
         self._owners: dict[tuple[bool, str], WorkOwner] = {}
         self._known, self._strangers = _Fair(), _Fair()
-        self._known_left = KNOWN_SECONDS
+        self._known_left = self._known_seconds = KNOWN_SECONDS
+        self._last_known: WorkOwner | None = None
+        self._shared_until = 0.0
         self._paid_at = 0.0  # when strangers will have waited for what they used
         self._running: WorkOwner | None = None
         self._mark = 0.0  # until when the time of the owner that runs was counted
@@ -145,7 +160,10 @@ class Turns:
         """Do `work` now, and then True, or not at all: when others wait, or there is no time."""
         if self._running is not None:
             self._count()
-        if (self._known if owner.is_known else self._strangers) or not self._has_time(owner):
+        waiting = self._known if owner.is_known else self._strangers
+        if (waiting or not self._has_time(owner)) and not (
+            owner.is_known and waiting.is_ahead(owner)
+        ):
             return False
         if self._running is owner:
             work()  # a part of what it does now
@@ -187,16 +205,25 @@ class Turns:
         seconds, self._mark = now - self._mark, now
         owner.spent += seconds / owner.weight
         if owner.is_known:
-            if self._known_left == KNOWN_SECONDS:
+            if self._known_left == self._known_seconds:
                 self._turn.request()  # then it is given again
             self._known_left -= seconds
+            if owner is not self._last_known:
+                self._is_shared(owner, now)
         else:
             # What was used has passed already: it is paid by as much time again.
             paid_at = max(self._paid_at, now - seconds - STRANGERS_WINDOW_SECONDS)
             self._paid_at = min(paid_at + seconds / self._strangers_share, now + MAX_DEBT_SECONDS)
 
+    def _is_shared(self, owner: WorkOwner, now: float) -> None:
+        """By this one, and by the one before it."""
+        if self._last_known is not None:
+            self._shared_until = now + SHARED_FOR_SECONDS
+        self._last_known = owner
+
     def _begin_turn(self) -> None:
-        self._known_left = KNOWN_SECONDS
+        is_shared = self._clock.seconds() < self._shared_until
+        self._known_left = self._known_seconds = SHARED_SECONDS if is_shared else KNOWN_SECONDS
         self._work_off(self._known)
 
     def _end_rest(self) -> None:

@@ -50,30 +50,36 @@ class DeliveryPolicy:
         if self.written != written_before:
             self.written_by_kind[stream.partition(":")[0]] += self.written - written_before
 
-    def deliver_live(
+    def hand_out_whole(
+        self, session: ServerSession, subscription: Subscription, batch: Batch, now: float
+    ) -> bool:
+        """Whether a session gets all of `batch` as it is: then that is in its window, and
+        `batch.encoded` is to be written."""
+        window = session.window
+        if (
+            window is None
+            or not batch.uniform
+            or not batch.first_previous <= subscription.position < batch.first_offset
+            or not subscription.live
+            or session.state is not _OPEN
+            or batch.largest_bytes > session.max_frame_bytes
+            or subscription.failed_offset
+            or not window.has_room(len(batch.stored), batch.stored_bytes)
+            or not window.are_free(batch.message_ids)
+        ):
+            return False
+        window.add_all(subscription, batch.handed_out(now), batch.stored_bytes)
+        self.written += len(batch.entries)
+        return True
+
+    def hand_out_singly(
         self, session: ServerSession, subscription: Subscription, batch: Batch, now: float
     ) -> bytes:
-        """The bytes of `batch` for a session, from the channel. Clears `subscription.live`
-        when the session is to read on from the log."""
+        """The bytes for a session of what it may have of `batch`. Clears `subscription.live` when
+        it is to read on from the log."""
         window = session.window
         if window is None or session.state is not _OPEN:
             return b""
-        fits = batch.largest_bytes <= session.max_frame_bytes
-        if not batch.stored and not batch.online and fits:
-            self.written += len(batch.entries)
-            return batch.encoded(session.codec)
-        if (
-            fits
-            and subscription.live
-            and batch.uniform
-            and batch.first_previous <= subscription.position < batch.first_offset
-            and window.has_room(len(batch.stored), batch.stored_bytes)
-            and window.are_free(batch.message_ids)
-            and not subscription.failed_offset
-        ):
-            window.add_all(subscription, batch.handed_out(now), batch.stored_bytes)
-            self.written += len(batch.entries)
-            return batch.encoded(session.codec)
         frames = []
         for entry in batch.entries:
             if entry.offset:

@@ -48,8 +48,8 @@ class Entry:
         previous: int,
         offset: int,
         body: bytes,
-        *,
         expires_ms: int = 0,
+        *,
         message_id: int = 0,
         online: bool = False,
         control: dict[str, str] | None = None,
@@ -113,7 +113,6 @@ class Batch:
         "first_offset",
         "first_previous",
         "largest_bytes",
-        "last_offset",
         "message_ids",
         "online",
         "stored",
@@ -129,14 +128,14 @@ class Batch:
         online = excludes = False
         is_gapless = True
         message_ids: set[int] = set()
-        stored_bytes = largest_bytes = last_offset = 0
+        stored_bytes = largest_bytes = 0
         for entry in entries:
             size_bytes = len(entry.body)
             if size_bytes > largest_bytes:
                 largest_bytes = size_bytes
             if entry.offset:
-                is_gapless = is_gapless and (not stored or entry.previous == last_offset)
-                last_offset = entry.offset
+                if stored and entry.previous != stored[-1].offset:
+                    is_gapless = False
                 stored.append(entry)
                 message_ids.add(entry.message_id)
                 stored_bytes += size_bytes
@@ -144,8 +143,10 @@ class Batch:
                 ephemeral.append(entry)
             if entry.control is not None:
                 controls.append(entry)
-            online = online or entry.online
-            excludes = excludes or entry.exclude_user != ""
+            if entry.online:
+                online = True
+            if entry.exclude_user:
+                excludes = True
         self.entries = entries
         self.excludes = excludes  # some of it is not for everybody
         self.stored = stored
@@ -158,7 +159,6 @@ class Batch:
         self.largest_bytes = largest_bytes
         self.first_previous = stored[0].previous if stored else 0
         self.first_offset = stored[0].offset if stored else 0
-        self.last_offset = last_offset
         self.message_ids = message_ids
         # Whether `encoded` may go as it is to a session that has room and is in step.
         self.uniform = (
@@ -177,12 +177,12 @@ class Batch:
         return self._handed_out
 
     def encoded(self, codec: Codec) -> bytes:
-        """All that is for devices, made once a codec and the same object for all its sessions."""
+        """Of a uniform batch: made once a codec and the same object for all its sessions."""
         data = self._encoded.get(codec)
         if data is None:
             # Not kept with each entry, too: few read one again, from memory.
-            parts = [codec.push(e, e.message_id) for e in self.entries if e.control is None]
-            data = self._encoded[codec] = parts[0] if len(parts) == 1 else b"".join(parts)
+            parts = [codec.push(entry, entry.message_id) for entry in self.entries]
+            data = self._encoded[codec] = b"".join(parts)
         return data
 
 
@@ -191,8 +191,6 @@ def batches_of(entries: Sequence[Entry]) -> list[Batch]:
 
     A batch ends with an entry for the connector: what that ends is not handed what follows it.
     """
-    if len(entries) == 1:
-        return [Batch(entries)]
     controls = any(entry.control is not None for entry in entries)
     if not controls and sum(len(entry.body) for entry in entries) <= PART_BYTES:
         return [Batch(entries)]

@@ -78,7 +78,8 @@ class ServerSession(ServerAnswers):
 
     def acknowledged(self, data: bytes, now: float) -> Progress | None:
         """The short cut for what is by far the commonest: acknowledgements, without a body, of the
-        first messages of a stream. None: it is something else, and nothing was done."""
+        first messages of a stream. None: it is something else, for `receive_data`, and nothing was
+        done."""
         window = self.window
         if window is None or self._is_partial or self.state is not _OPEN:
             return None
@@ -90,9 +91,6 @@ class ServerSession(ServerAnswers):
 
     def receive_data(self, data: bytes, now: float) -> list[Event]:
         """Take bytes from the peer; what its frames mean."""
-        progress = self.acknowledged(data, now)
-        if progress is not None:
-            return [progress]
         self._last_received_at = now
         events: list[Event] = []
         if self._peer_is_done():

@@ -99,13 +99,13 @@ class Subscription:
     log, but only once the channel is `subscribed`: otherwise it would miss what is published
     between the read and the subscription.
 
-    Messages, as tuples that are mostly the same ones for all sessions, or None:
+    Messages, as tuples that are mostly the same ones for all sessions:
 
-    * `pending`: what the cursor has not passed. The first of them was last sent, or came to the
-      front, at `front_since` (monotonic seconds); when its last copy left, `front_ahead` messages
-      that had been handed out before it were unacknowledged.
-    * `ended`: what ended and is not in the ledger yet. `is_to_report`: a note says that there is
-      more.
+    * `pending`: what the cursor has not passed; None for nothing. The first of them was last sent,
+      or came to the front, at `front_since` (monotonic seconds); when its last copy left,
+      `front_ahead` messages that had been handed out before it were unacknowledged.
+    * `ended`: what has its outcome and is not in the ledger yet. `is_to_report`: a note says that
+      there is more.
 
     `shard`: the number of the server that has the stream for this session.
     """
@@ -141,7 +141,7 @@ class Subscription:
         self.pending: tuple[HandedOut, ...] | None = None
         self.front_since = 0.0
         self.front_ahead = 0
-        self.ended: tuple[HandedOut | Skipped, ...] | None = None
+        self.ended: tuple[HandedOut | Skipped, ...] = ()
         self.failed_offset = 0
         self.failed_attempts = 0
 
@@ -152,7 +152,3 @@ class Subscription:
             self.cursor = self.position
             return True
         return False
-
-    def end(self, messages: tuple[HandedOut | Skipped, ...]) -> None:
-        """Messages have their outcome: for the ledger."""
-        self.ended = messages if self.ended is None else self.ended + messages

@@ -179,7 +179,7 @@ class Window:
 
     def skip(self, subscription: Subscription, entry: Entry, outcome: str) -> bool:
         """The session does not get a message. True when the cursor moved."""
-        subscription.end((Skipped(entry.offset, entry.id, outcome),))
+        subscription.ended += (Skipped(entry.offset, entry.id, outcome),)
         return self.add_done(subscription, entry.offset)
 
     def add_done(self, subscription: Subscription, offset: int) -> bool:
@@ -218,7 +218,7 @@ class Window:
             # Nothing else is outstanding: what `_pass` would do.
             subscription.pending = None
             subscription.cursor = subscription.position
-            subscription.end(pending)
+            subscription.ended += pending
             self.used = self.used_bytes = 0
             return Progress(subscription, pending)
         if taken is not None:
@@ -275,7 +275,7 @@ class Window:
         passed = pending[:count]
         last = passed[-1]
         subscription.cursor = last.passes if isinstance(last, OutstandingMessage) else last.offset
-        subscription.end(passed)
+        subscription.ended += passed
         self.used -= count
         for message in passed:
             self.used_bytes -= message.size_bytes

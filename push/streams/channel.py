@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any
 
 from push.session.entry import Entry
 from push.session.subscription import Subscription
 
 
-class Follower(Protocol):
-    """A session that follows streams, as far as a channel knows it."""
-
-    def __hash__(self) -> int: ...
-
-
 class Channel:
-    """The live side of one stream on one connector.
+    """The live side of one stream on one connector. What its `followers` are is the receiver's.
 
     `last`: up to here nothing is missing, meaningful once `known`. `handed`: the last offset that
     was handed on, which is lower when the log was read past it. From `clear_from` up to `last` the
@@ -33,7 +27,6 @@ class Channel:
         "known",
         "last",
         "left",
-        "pending",
         "readers",
         "receiver",
         "removed",
@@ -43,7 +36,7 @@ class Channel:
 
     def __init__(self, stream: str) -> None:
         self.stream = stream
-        self.followers: dict[Follower, Subscription] = {}
+        self.followers: dict[Any, Subscription] = {}
         self.left = 0  # how many were followers
         self.receiver: Callable[[bytes], None] | None = None
         self.last = 0
@@ -52,7 +45,6 @@ class Channel:
         self.known = False
         self.readers = 0
         self.removed: set[int] | None = None
-        self.pending: list[Entry] | None = None
         # While a gap is repaired, what comes on the channel waits here. (None: it need not, the
         # read that has yet to begin will find it in the log.)
         self.repairing = False
@@ -73,10 +65,9 @@ class Channel:
         return self.known and not self.repairing and offset >= self.clear_from
 
     def take_out(self, offset: int) -> None:
-        """The entry at `offset` left the log before its time: it is not handed on any more."""
-        for waiting in (self.held, self.pending):
-            if waiting is not None:
-                waiting[:] = [entry for entry in waiting if entry.offset != offset]
+        """The entry at `offset` left the log before its time: a reader is not to have it."""
+        if self.held is not None:
+            self.held = [entry for entry in self.held if entry.offset != offset]
         if self.readers:
             if self.removed is None:
                 self.removed = set()

@@ -7,8 +7,9 @@ that shows no gap is found by `loss_check`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import partial
+from operator import attrgetter
 from typing import Protocol
 
 from twisted.internet.defer import Deferred
@@ -25,7 +26,7 @@ from push.session.entry import (
     batches_of,
 )
 from push.session.subscription import Subscription
-from push.streams.channel import Channel, Follower
+from push.streams.channel import Channel
 from push.streams.gap_repair import GapRepair
 from push.streams.log import LogReader, has_expired
 from push.streams.log_cache import LogCache
@@ -36,6 +37,8 @@ log = Logger()
 
 HELD_ENTRIES = 64  # kept of a channel that is being repaired
 HELD_SECONDS = 0.02  # between two checks whether what was kept may be handed on
+NEVER_MS = 1 << 62
+_HANDED = attrgetter("handed")
 
 
 class Receiver(Protocol):
@@ -81,9 +84,9 @@ class Hub:
         self._receiver = receiver
         self._may_hand_on = may_hand_on
         self._is_late = is_late
-        self._controls = False  # among what is handed on in this turn
         self._next_number = FIRST_SHARED_ID
-        self._dirty: list[Channel] = []
+        self.pending: dict[Channel, list[Entry]] = {}  # of this turn
+        self._first_expiry_ms = NEVER_MS  # of these
         self._turn_call: DelayedCall | None = None
         self._repair = GapRepair(reactor, reader, self)
         self._loss_check = LossCheck(
@@ -117,7 +120,7 @@ class Hub:
 
     # Who follows what
 
-    def follow(self, stream: str, follower: Follower, subscription: Subscription) -> Deferred[None]:
+    def follow(self, stream: str, follower: Hashable, subscription: Subscription) -> Deferred[None]:
         """Add a follower; fires once the channel is subscribed. Read the log only after that."""
         channel = self.channels.get(stream)
         if channel is None:
@@ -125,9 +128,9 @@ class Hub:
             channel.receiver = partial(self.receive, channel)
         channel.followers[follower] = subscription
         assert channel.receiver is not None
-        return self._server.subscribe_channel(channel_name(stream), channel.receiver)
+        return self._server.subscriptions.subscribe(channel_name(stream), channel.receiver)
 
-    def unfollow(self, stream: str, follower: Follower) -> None:
+    def unfollow(self, stream: str, follower: Hashable) -> None:
         channel = self.channels.get(stream)
         if channel is None or channel.followers.pop(follower, None) is None:
             return
@@ -135,7 +138,7 @@ class Hub:
         if not channel.followers:
             del self.channels[stream]
             self._cache.forget(stream)
-            self._server.unsubscribe_channel(channel_name(stream))
+            self._server.subscriptions.unsubscribe(channel_name(stream))
             self._repair.forget(stream)
             channel.receiver = None  # it holds the channel
 
@@ -145,8 +148,7 @@ class Hub:
         """A message of the live channel."""
         message_id = self._next_number
         self._next_number = FIRST_SHARED_ID if message_id == LAST_SHARED_ID else message_id + 1
-        announced = from_channel(channel.stream, payload, message_id)
-        entry, removes = announced.entry, announced.removes
+        entry, removes = from_channel(channel.stream, payload, message_id)
         if removes > 0:
             self._take_out(channel, removes)
         elif removes < 0:
@@ -154,11 +156,9 @@ class Hub:
             self._cache.drop_to(channel.stream, -removes)
         if entry is None:
             return
-        if not entry.offset:
-            if entry.online or not has_expired(entry, self._server.clock.now_us()):
-                self.hand_on(channel, entry)
-            return
-        if not channel.repairing:
+        if entry.offset == 0:
+            self.hand_on(channel, entry)
+        elif not channel.repairing:
             self.apply(channel, entry)
         elif channel.held is not None:
             channel.held.append(entry)
@@ -169,10 +169,12 @@ class Hub:
         16)."""
         self._cache.remove(channel.stream, offset)
         channel.take_out(offset)
+        pending = self.pending.get(channel)
+        if pending is not None:
+            self.pending[channel] = [entry for entry in pending if entry.offset != offset]
 
     def apply(self, channel: Channel, entry: Entry) -> None:
         """The rule of hand-over."""
-        now_us = self._server.clock.observe(entry.offset)
         if channel.known:
             if entry.offset <= channel.last:
                 return
@@ -180,12 +182,6 @@ class Hub:
                 self._repair.start(channel)
                 return
         channel.advance(entry.offset)
-        if has_expired(entry, now_us):
-            # This process was paused for that long. Its followers read the log, and pass the entry.
-            for subscription in channel.followers.values():
-                subscription.live = False
-            self._receiver.repaired(channel)
-            return
         if channel.remembers:
             self._cache.add_live(channel.stream, entry)
         self.hand_on(channel, entry)
@@ -193,36 +189,37 @@ class Hub:
     def hand_on(self, channel: Channel, entry: Entry) -> None:
         if entry.offset > channel.handed:
             channel.handed = entry.offset
-        if entry.control is not None:
-            self._controls = True
-        if channel.pending is not None:
-            channel.pending.append(entry)
+        if entry.expires_ms < self._first_expiry_ms:
+            self._first_expiry_ms = entry.expires_ms
+        pending = self.pending.get(channel)
+        if pending is not None:
+            pending.append(entry)
             return
-        channel.pending = [entry]
-        self._dirty.append(channel)
+        self.pending[channel] = [entry]
         if self._turn_call is None:
             self._turn_call = self._reactor.callLater(0, self._end_turn)
 
     def _end_turn(self) -> None:
         """Everything that came in this turn goes out, joined by stream."""
+        now_us = self._server.clock.observe(max(map(_HANDED, self.pending)))
         if not self._may_hand_on():
             self._turn_call = self._reactor.callLater(HELD_SECONDS, self._end_turn)
             return
         self._turn_call = None
-        dirty, self._dirty = self._dirty, []
-        if self._controls and self._is_late():
+        if self._first_expiry_ms <= now_us // 1000:
+            self._leave_out_expired(now_us)
+        turn, self.pending = list(self.pending.items()), {}
+        if self._is_late():
             # What one stream says of another (a device is another user's now) comes first: of the
             # other may be here what was published after that was answered.
-            dirty.sort(key=_has_no_control)
-        self._controls = False
-        for channel in dirty:
-            pending, channel.pending = channel.pending, None
-            if pending and channel.followers:
+            turn.sort(key=_has_no_control)
+        self._first_expiry_ms = NEVER_MS
+        for channel, entries in turn:
+            if entries and channel.followers:
                 try:
-                    for batch in batches_of(pending):
+                    for batch in batches_of(entries) if len(entries) > 1 else (Batch(entries),):
                         self._receiver.batch(channel, batch)
                 except Exception:
-                    # The others go on: what is pending of a channel that is left out stays so.
                     log.failure(
                         "Messages of {stream} were not handed to its sessions",
                         stream=channel.stream,
@@ -230,9 +227,22 @@ class Hub:
                     )
         self._receiver.end_turn()
 
+    def _leave_out_expired(self, now_us: int) -> None:
+        """This process was paused for that long. Followers read what is in a log, and pass it."""
+        for channel, entries in self.pending.items():
+            left = [each for each in entries if each.online or not has_expired(each, now_us)]
+            if len(left) == len(entries):
+                continue
+            is_in_log = any(each.offset and has_expired(each, now_us) for each in entries)
+            entries[:] = left
+            if is_in_log:
+                for subscription in channel.followers.values():
+                    subscription.live = False
+                self._receiver.repaired(channel)
+
     def repaired(self, channel: Channel) -> None:
         self._receiver.gap_closed(channel)
 
 
-def _has_no_control(channel: Channel) -> bool:
-    return all(entry.control is None for entry in channel.pending or ())
+def _has_no_control(pending: tuple[Channel, list[Entry]]) -> bool:
+    return all(entry.control is None for entry in pending[1])

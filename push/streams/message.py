@@ -7,6 +7,7 @@ and times in front of it without parsing it again.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 import msgspec
 
@@ -14,6 +15,9 @@ from push.redis import keyspace
 from push.session.entry import Entry
 
 CONTROL_FIELD = keyspace.ENTRY_CONTROL.encode()
+ONLINE_FIELD = keyspace.ENTRY_ONLINE.encode()
+REMOVAL_FIELD = keyspace.ENTRY_REMOVAL.encode()
+TYPING_FIELD = keyspace.ENTRY_TYPING.encode()
 OWN_TS = b'{"ts":'
 
 
@@ -23,7 +27,7 @@ class _Typing(msgspec.Struct):
 
 _decode_typing = msgspec.json.Decoder(_Typing).decode
 _decode_control = msgspec.json.Decoder(dict[str, str]).decode
-_encode = msgspec.json.Encoder().encode
+_encoder = msgspec.json.Encoder()
 
 
 class MessageContent(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -36,58 +40,44 @@ class MessageContent(msgspec.Struct, frozen=True, omit_defaults=True):
     encoding: str | None = None
 
 
-class Announcement(msgspec.Struct, frozen=True):
-    """What came on a channel: an entry, and the offset of one that it takes away (0 = none).
+encode_content: Callable[[MessageContent], bytes] = _encoder.encode
 
-    `removes` below 0: all up to that offset were dropped. No entry: something was only taken away.
+
+def push_body(stream: str, offset: bytes, ts_ms: bytes, expires_ms: bytes, content: bytes) -> bytes:
+    """The JSON of a PUSH. Numbers as Redis gives them; `offset` 0 is left out, as at QoS 0."""
+    place = b"" if offset == b"0" else b'"offset":"%b",' % offset
+    ts = b"" if content.startswith(OWN_TS) else b'"ts":%b,' % ts_ms
+    parts = (stream.encode(), place, ts, expires_ms, content[1:])
+    return b'{"stream":"%b",%b%b"expires":%b,%b' % parts
+
+
+def from_channel(stream: str, payload: bytes, message_id: int) -> tuple[Entry | None, int]:
+    """What `payload` announces (see channel.lua): an entry, and the offset of one that it takes
+    away.
+
+    `message_id` is the message id of those that are acknowledged. The offset is 0: it takes none
+    away; below 0: all up to that offset were dropped. No entry: something was only taken away.
+    Raises ValueError if it is not our message.
     """
-
-    entry: Entry | None
-    removes: int
-
-
-def encode_content(content: MessageContent) -> bytes:
-    return _encode(content)
-
-
-def push_body(
-    stream: str, offset: int, ts_ms: int | str, expires_ms: int | str, content: bytes
-) -> bytes:
-    """The JSON of a PUSH; `offset` 0 leaves it out, as at QoS 0.
-
-    Content that begins with a `ts` came from another server, later than it was accepted there.
-    """
-    place = f'"offset":"{offset}",' if offset else ""
-    ts = "" if content.startswith(OWN_TS) else f'"ts":{ts_ms},'
-    head = f'{{"stream":"{stream}",{place}{ts}"expires":{expires_ms},'
-    return head.encode() + content[1:]
-
-
-def from_channel(stream: str, payload: bytes, message_id: int) -> Announcement:
-    """What `payload` announces (see channel.lua). Raises ValueError if it is not our message.
-
-    `message_id` is the message id of those that are acknowledged.
-    """
-    head, content = payload.split(b"\n", 1)
-    previous, at, ts_ms, expires_text, field, id, removes, *trace = head.decode().split(" ")
-    offset, expires_ms = int(at), int(expires_text)
-    if field == keyspace.ENTRY_REMOVAL:
-        return Announcement(None, int(removes))
-    if field == keyspace.ENTRY_CONTROL:
-        return Announcement(_control(id, int(previous), offset, expires_ms, content), 0)
-    online = field == keyspace.ENTRY_ONLINE
-    entry = Entry(
-        sys.intern(id),  # one object for all the streams and sessions that have it at that time
-        int(previous),
-        offset,
-        push_body(stream, offset, ts_ms, expires_text, content),
-        expires_ms=expires_ms,
-        message_id=message_id if offset > 0 or online else 0,
-        online=online,
-        exclude_user=_decode_typing(content).user if field == keyspace.ENTRY_TYPING else "",
-        trace=trace[0] if trace else "",
-    )
-    return Announcement(entry, int(removes))
+    previous, offset, ts_ms, expires_ms, field, id, rest = payload.split(b" ", 6)
+    removes, content = rest.split(b"\n", 1)
+    if field == REMOVAL_FIELD:
+        return None, int(removes)
+    if field == CONTROL_FIELD:
+        return _control(id, int(previous), int(offset), int(expires_ms), content), 0
+    body = push_body(stream, offset, ts_ms, expires_ms, content)
+    entry = Entry(id.decode(), int(previous), int(offset), body, int(expires_ms))
+    if entry.offset:
+        entry.message_id = message_id
+    elif field == ONLINE_FIELD:
+        entry.message_id, entry.online = message_id, True
+    elif field == TYPING_FIELD:
+        entry.exclude_user = _decode_typing(content).user
+    if removes == b"0":
+        return entry, 0
+    number, _, trace = removes.partition(b" ")
+    entry.trace = trace.decode()
+    return entry, int(number)
 
 
 def from_log(stream: str, previous: int, item: list[object]) -> Entry:
@@ -95,15 +85,17 @@ def from_log(stream: str, previous: int, item: list[object]) -> Entry:
     name, fields = item
     assert isinstance(name, bytes)
     assert isinstance(fields, list)
-    offset = int(name.split(b"-", 1)[0])
-    id, expires_ms, field, content = fields[1], int(fields[3]), fields[4], fields[5]
+    place = name.split(b"-", 1)[0]
+    offset = int(place)
+    id, expires_ms, field, content = fields[1], fields[3], fields[4], fields[5]
     if field == CONTROL_FIELD:
-        return _control(id.decode(), previous, offset, expires_ms, content)
-    body = push_body(stream, offset, offset // 1000, expires_ms, content)
-    return Entry(sys.intern(id.decode()), previous, offset, body, expires_ms=expires_ms)
+        return _control(id, previous, offset, int(expires_ms), content)
+    body = push_body(stream, place, b"%d" % (offset // 1000), expires_ms, content)
+    # One object for all the streams and sessions that have it at that time.
+    return Entry(sys.intern(id.decode()), previous, offset, body, int(expires_ms))
 
 
-def _control(id: str, previous: int, offset: int, expires_ms: int, content: bytes) -> Entry:
+def _control(id: bytes, previous: int, offset: int, expires_ms: int, content: bytes) -> Entry:
     """An entry that is for the connector."""
     control = _decode_control(content)
-    return Entry(id, previous, offset, b"", expires_ms=expires_ms, control=control)
+    return Entry(id.decode(), previous, offset, b"", expires_ms, control=control)

@@ -7,19 +7,17 @@ idempotency key again writes what is missing, and nothing twice.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from functools import partial
-from operator import attrgetter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import product
+from operator import itemgetter
 from typing import Any, TypeVar, cast
 
 import msgspec
 from msgspec import structs
-from twisted.internet.defer import Deferred
 
 from push.redis import keyspace
 from push.redis.client import RedisClient
-from push.redis.connection.errors import StoreUnavailable
-from push.redis.joined_calls import Answered, JoinedCalls
+from push.redis.joined_calls import JoinedCalls
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.wire import defaults
@@ -29,29 +27,19 @@ _script = load_script("streams", "publish")
 _claim = load_script("streams", "claim")
 Item = TypeVar("Item")
 
-
-class TargetStream(msgspec.Struct, frozen=True):
-    """A stream to write to; `guard` is the key (without prefix) that must be there, if one must."""
-
-    stream: str
-    guard: str = ""
-
-
-class StreamOutcome(msgspec.Struct, frozen=True):
-    """What became of one stream: `known` is False where the guard was missing."""
-
-    stream: str
-    known: bool
-    connectors: int
+UNKNOWN_TARGET = -1
 
 
 class Published(msgspec.Struct, frozen=True):
-    """Message `id` was published at `now_us`; `offset` is 0 when it was not stored."""
+    """Message `id` was published at `now_us`; `offset` is 0 when it was not stored.
+
+    `connectors`: of each stream, how many have it; `UNKNOWN_TARGET` where the guard was missing.
+    """
 
     now_us: int
     offset: int
     id: str
-    outcomes: list[StreamOutcome]
+    connectors: dict[str, int]
 
 
 class IdempotencyKey(msgspec.Struct, frozen=True):
@@ -65,46 +53,29 @@ class IdempotencyMismatch(Exception):
     """The idempotency key came before with another request."""
 
 
-class Message(msgspec.Struct, frozen=True):
-    """What is to be published to all of `addresses`, at least one.
+class Message(msgspec.Struct, array_like=True, kw_only=True):
+    """A message for one or more streams, as publish.lua gets it, which reads no bytes.
 
-    `stored` False: on the channels only, and with `online` acknowledged by the devices that are
-    online. `to` is what the ledger keeps as the targets; without it the ledger keeps nothing. With
-    `idempotency_key`, a request that was answered before gets the answer of then. `trace` (a
-    traceparent) is kept with the record of the ledger, and told to connectors.
+    `waited_us` is set when it is sent. `content`: see `encode_content`. `kind`: `ENTRY_ONLINE` if
+    the devices that are online acknowledge what is not `stored`, but on the channels only.
+    `streams`: each, and the guard, the key (without prefix) that must be there ("" for none). `to`
+    is what the ledger keeps as the targets; None: it keeps nothing. `trace` (a traceparent) is kept
+    with the record of the ledger, and told to connectors. `once` is the whole key for the answer
+    to an idempotency key: a request with the same `digest` that was answered before gets that.
     """
 
-    addresses: Sequence[TargetStream]
+    waited_us: int = 0
     id: str
-    content: bytes
+    content: str
     ttl_seconds: int
-    stored: bool
-    online: bool = False
-    to: str = ""
-    collapse: str | None = None
-    idempotency_key: IdempotencyKey | None = None
-    trace: str | None = None
-
-
-class PublishedItem(msgspec.Struct, array_like=True):
-    """A message for the streams of one server, as publish.lua gets it, which reads no bytes.
-
-    `waited_us` is set when it is sent. `streams`: each, and the key that must be there ("" for
-    none). `idem`: the whole key of the idempotency key's record.
-    """
-
-    waited_us: int
-    id: str
-    body: str
-    ttl_seconds: int
-    field: str
+    kind: str = keyspace.ENTRY_MESSAGE
     streams: list[str]
     stored: bool
-    to: str | None
-    collapse: str | None
-    trace: str | None
-    idem: str | None
-    digest: str | None
+    to: str | None = None
+    collapse: str | None = None
+    trace: str | None = None
+    once: str | None = None
+    digest: str | None = None
 
 
 class Retention(msgspec.Struct, frozen=True):
@@ -134,9 +105,22 @@ class Publisher:
     """
 
     def __init__(self, shards: Shards, retention: Retention | None = None) -> None:
+        keep = retention or Retention()
         self._shards = shards
-        self._retention = retention or Retention()
-        self._calls: dict[tuple[int, bool, bool], JoinedCalls[PublishedItem]] = {}
+        # By the number of the server, whether replicas are waited for, and whether it is a batch:
+        # a message alone is not to take as long as a hundred.
+        self._calls = {
+            (number, durable, is_batch): JoinedCalls[Message](
+                server,
+                _script,
+                keep.device_max_messages,
+                keep.shared_max_messages,
+                durable=durable,
+                weight_of=_streams_in,
+            )
+            for number, server in enumerate(shards)
+            for durable, is_batch in product((True, False), repeat=2)
+        }
 
     async def publish(self, message: Message) -> Published:
         """Raises `IdempotencyMismatch`; `StoreUnavailable`: then it may have happened."""
@@ -148,41 +132,39 @@ class Publisher:
     async def publish_all(self, messages: Sequence[Message]) -> list[Published | Exception]:
         """What became of each, where it failed what `publish` raises. Messages for one stream are
         written in their order."""
-        answers, is_batch = _Answers(len(messages)), len(messages) > 1
-        servers = self._shards.servers
-        for place, message in enumerate(messages):
-            parts: Iterable[tuple[int, Sequence[TargetStream]]] = ((0, message.addresses),)
-            if len(servers) > 1:
-                parts = by_server(self._shards, message.addresses, _stream_of).items()
-            for number, addresses in parts:
-                item = _item_of(message, addresses, servers[number])
-                answered = answers.expect(place, servers[number], addresses)
-                self._calls_of(number, message.stored, is_batch).ask(item, answered, len(addresses))
-        parts_of = await answers.all_there
-        if len(servers) == 1:
-            return [outcome for (outcome,) in parts_of]
-        outcomes = [_merged(message, parts_of[n]) for n, message in enumerate(messages)]
-        for place, message in enumerate(messages):
-            if message.idempotency_key is not None:
-                outcomes[place] = await self._released(message.idempotency_key, outcomes[place])
+        if not messages:
+            return []
+        server, is_batch = self._shards.first, len(messages) > 1
+        if len(self._shards.servers) > 1 or server.is_replicated:
+            return await self._publish_in_parts(messages, is_batch=is_batch)
+        replies = await self._calls[0, True, is_batch].ask(messages)
+        outcomes = list(map(_outcome_of, messages, replies))
+        server.clock.observe(_latest(outcomes))
         return outcomes
 
-    def _calls_of(self, number: int, stored: bool, is_batch: bool) -> JoinedCalls[PublishedItem]:
-        """What need not wait for replicas goes to Redis by itself where there are some. So does a
-        batch: a message alone is not to take as long as a hundred."""
-        server = self._shards[number]
-        durable = stored or not server.is_replicated
-        calls = self._calls.get((number, durable, is_batch))
-        if calls is None:
-            keep = self._retention
-            calls = self._calls[number, durable, is_batch] = JoinedCalls(
-                server,
-                _script,
-                keep.device_max_messages,
-                keep.shared_max_messages,
-                durable=durable,
-            )
-        return calls
+    async def _publish_in_parts(
+        self, messages: Sequence[Message], *, is_batch: bool
+    ) -> list[Published | Exception]:
+        """Each server gets the streams that it has. What need not wait for replicas goes there by
+        itself."""
+        parts: dict[tuple[int, bool], tuple[list[int], list[Message]]] = {}
+        for place, message in enumerate(messages):
+            for number, part in _parts_of(message, self._shards):
+                durable = message.stored or not self._shards[number].is_replicated
+                places, some = parts.setdefault((number, durable), ([], []))
+                places.append(place)
+                some.append(part)
+        answers = [
+            self._calls[number, durable, is_batch].ask(some)
+            for (number, durable), (_, some) in parts.items()
+        ]
+        found: list[list[Published | Exception]] = [[] for _ in messages]
+        for ((number, _), (places, some)), answer in zip(parts.items(), answers, strict=True):
+            outcomes = list(map(_outcome_of, some, await answer))
+            self._shards[number].clock.observe(_latest(outcomes))
+            for place, outcome in zip(places, outcomes, strict=True):
+                found[place].append(outcome)
+        return list(map(_merged, messages, found))
 
     async def claim(self, idempotency_key: IdempotencyKey, id: str) -> str:
         """The id of the message that the key names: `id`, or the one that came with it first.
@@ -190,25 +172,15 @@ class Publisher:
         One server knows that by itself when it publishes; several must agree before. Raises
         `IdempotencyMismatch`.
         """
-        if len(self._shards.servers) == 1:
-            return id
         server, key = self._claim_of(idempotency_key)
         return await server.run(
             _claim, [key], [id, idempotency_key.digest], durable=True, decode=_claimed_id
         )
 
-    async def _released(
-        self, idempotency_key: IdempotencyKey, outcome: Published | Exception
-    ) -> Published | Exception:
-        """The outcome; of one that was refused another request may have the key."""
-        if isinstance(outcome, Exception) or any(stream.known for stream in outcome.outcomes):
-            return outcome
+    async def release(self, idempotency_key: IdempotencyKey) -> None:
+        """The key was claimed for nothing: it is free again. Raises `StoreUnavailable`."""
         server, key = self._claim_of(idempotency_key)
-        try:
-            await server.command("DEL", key)
-        except StoreUnavailable as error:
-            return StoreUnavailable(error.reason, unknown=error.unknown)
-        return outcome
+        await server.command("DEL", key)
 
     def _claim_of(self, idempotency_key: IdempotencyKey) -> tuple[RedisClient, str]:
         name = f"{keyspace.CLAIM}{idempotency_key.key}"
@@ -216,59 +188,15 @@ class Publisher:
         return server, server.key(name)
 
 
-_stream_of = attrgetter("stream")
+def _streams_in(message: Message) -> int:
+    return len(message.streams) // 2
 
 
-def _item_of(
-    message: Message, addresses: Sequence[TargetStream], server: RedisClient
-) -> PublishedItem:
-    """What `server` is asked for: the message, for the streams that it has."""
-    idempotency_key, stored = message.idempotency_key, message.stored
-    return PublishedItem(
-        0,
-        message.id,
-        message.content.decode(),
-        message.ttl_seconds,
-        keyspace.ENTRY_ONLINE if message.online else keyspace.ENTRY_MESSAGE,
-        [text for each in addresses for text in (each.stream, each.guard)],
-        stored,
-        message.to or None,
-        message.collapse if stored else None,
-        message.trace,
-        None if idempotency_key is None else server.key(f"{keyspace.IDEM}{idempotency_key.key}"),
-        None if idempotency_key is None else idempotency_key.digest,
-    )
-
-
-class _Answers:
-    """What became of each message on each of its servers. `all_there` fires with the last."""
-
-    def __init__(self, count: int) -> None:
-        self._parts: list[list[Published | Exception]] = [[] for _ in range(count)]
-        self._missing = 0
-        self.all_there: Deferred[list[list[Published | Exception]]] = Deferred()
-
-    def expect(
-        self, place: int, server: RedisClient, addresses: Sequence[TargetStream]
-    ) -> Answered:
-        """The answer to a part of the message at `place` will come."""
-        self._missing += 1
-        return partial(self._put, self._parts[place], server, addresses)
-
-    def _put(
-        self,
-        parts: list[Published | Exception],
-        server: RedisClient,
-        addresses: Sequence[TargetStream],
-        reply: list[Any] | Exception,
-    ) -> None:
-        outcome = _outcome_of(addresses, reply)
-        if isinstance(outcome, Published):
-            server.clock.observe(outcome.now_us)
-        parts.append(outcome)
-        self._missing -= 1
-        if not self._missing and not self.all_there.called:  # nobody has cancelled it
-            self.all_there.callback(self._parts)
+def _parts_of(message: Message, shards: Shards) -> Iterator[tuple[int, Message]]:
+    """The message for each server that has some of its streams."""
+    streams = zip(message.streams[::2], message.streams[1::2], strict=True)
+    for number, some in by_server(shards, streams, itemgetter(0)).items():
+        yield number, structs.replace(message, streams=[text for pair in some for text in pair])
 
 
 def _claimed_id(reply: bytes) -> str:
@@ -277,21 +205,23 @@ def _claimed_id(reply: bytes) -> str:
     return reply.decode()
 
 
-def _outcome_of(
-    addresses: Sequence[TargetStream], reply: list[Any] | Exception
-) -> Published | Exception:
+def _outcome_of(message: Message, reply: list[Any] | Exception) -> Published | Exception:
     """Of publish.lua: the time, the offset, the id, and how many connectors each stream has."""
     if isinstance(reply, Exception):
         return reply
     if reply[0] == b"mismatch":
         return IdempotencyMismatch()
-    if len(reply) != 3 + len(addresses):
-        return ValueError(f"{len(reply) - 3} streams were answered for, not {len(addresses)}")
-    outcomes = []
-    for place, address in enumerate(addresses, 3):
-        connectors = int(reply[place])
-        outcomes.append(StreamOutcome(address.stream, connectors >= 0, max(connectors, 0)))
-    return Published(int(reply[0]), int(reply[1]), reply[2].decode(), outcomes)
+    streams, connectors = message.streams[::2], reply[3:]
+    if len(connectors) != len(streams):
+        return ValueError(f"{len(connectors)} streams were answered for, not {len(streams)}")
+    return Published(
+        reply[0], reply[1], reply[2].decode(), dict(zip(streams, connectors, strict=True))
+    )
+
+
+def _latest(outcomes: Iterable[Published | Exception]) -> int:
+    """The latest time that the server gave."""
+    return max([each.now_us for each in outcomes if isinstance(each, Published)], default=0)
 
 
 def _merged(message: Message, parts: list[Published | Exception]) -> Published | Exception:
@@ -299,12 +229,10 @@ def _merged(message: Message, parts: list[Published | Exception]) -> Published |
     first = parts[0]
     if len(parts) == 1 or isinstance(first, Exception):
         return first
-    found: dict[str, StreamOutcome] = {}
+    connectors = dict.fromkeys(message.streams[::2], UNKNOWN_TARGET)
     for part in parts:
         if isinstance(part, Exception):
             return part
-        for outcome in part.outcomes:
-            before = found.get(outcome.stream, outcome)
-            connectors = max(before.connectors, outcome.connectors)
-            found[outcome.stream] = structs.replace(outcome, connectors=connectors)
-    return structs.replace(first, outcomes=[found[each.stream] for each in message.addresses])
+        for stream, count in part.connectors.items():
+            connectors[stream] = max(connectors[stream], count)
+    return structs.replace(first, connectors=connectors)

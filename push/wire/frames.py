@@ -15,8 +15,8 @@ from typing import NamedTuple
 from push.wire.errors import ProtocolError, VersionMismatch, bad_frame
 from push.wire.signals import MAGIC, VERSION, DisconnectCode, SubSignal, signal_name
 
-_HEADER = Struct(">BBBIBH")
-HEADER_BYTES = _HEADER.size
+HEADER = Struct(">BBBIBH")  # magic, version, signal, length, sub-signal, message id
+HEADER_BYTES = HEADER.size
 KIB = 1024
 MAX_FRAME_BYTES = 1024 * KIB
 MAX_FRAME_BEFORE_SESSION_BYTES = 64 * KIB
@@ -34,7 +34,7 @@ class Frame(NamedTuple):
 
 def encode_frame(signal: int, sub_signal: int = 0, message_id: int = 0, body: bytes = b"") -> bytes:
     """The bytes of a frame. Raises `struct.error` for numbers that no header can carry."""
-    return _HEADER.pack(MAGIC, VERSION, signal, len(body), sub_signal, message_id) + body
+    return HEADER.pack(MAGIC, VERSION, signal, len(body), sub_signal, message_id) + body
 
 
 class FrameDecoder:
@@ -69,7 +69,7 @@ class FrameDecoder:
         head = self._buffer or data[start : start + HEADER_BYTES]
         if len(head) < HEADER_BYTES:
             return 0
-        length = _HEADER.unpack_from(head)[3]
+        length = HEADER.unpack_from(head)[3]
         return HEADER_BYTES + int(length) - self.buffered_bytes
 
     def feed(self, data: bytes) -> Iterator[Frame]:
@@ -87,7 +87,7 @@ class FrameDecoder:
             if body_end is None or body_end > end:
                 self._keep(buffer, position)
                 return
-            _, _, signal, _, sub_signal, message_id = _HEADER.unpack_from(buffer, position)
+            _, _, signal, _, sub_signal, message_id = HEADER.unpack_from(buffer, position)
             body = bytes(buffer[position + HEADER_BYTES : body_end])
             position = body_end
             yield Frame(signal, sub_signal, message_id, body)
@@ -108,7 +108,7 @@ class FrameDecoder:
             raise VersionMismatch(buffer[position + 1])
         if end - position < HEADER_BYTES:
             return None
-        _, _, signal, length, sub_signal, _ = _HEADER.unpack_from(buffer, position)
+        _, _, signal, length, sub_signal, _ = HEADER.unpack_from(buffer, position)
         if (signal | sub_signal) & _HIGH_BIT:
             raise bad_frame("reserved bits: the high bit of signal and sub-signal must be 0")
         if self.accepted is not None and signal not in self.accepted:

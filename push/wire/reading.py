@@ -33,7 +33,10 @@ def decoder_for(
     decode = msgspec.json.Decoder(kind).decode
 
     def read(raw: bytes) -> Any:
-        check_json(raw)
+        try:
+            check_json_text(raw)
+        except ValueError as error:
+            raise malformed(str(error)) from None
         if prepared is not None:
             raw = prepared(raw)
         try:
@@ -51,14 +54,6 @@ def check_utf8(raw: bytes) -> None:
     """Raises `RequestError` `malformed` for what is not UTF-8."""
     try:
         check_text(raw)
-    except ValueError as error:
-        raise malformed(str(error)) from None
-
-
-def check_json(raw: bytes) -> None:
-    """Raises `RequestError` `malformed` for what is not UTF-8 or nests deeper than 32."""
-    try:
-        check_json_text(raw)
     except ValueError as error:
         raise malformed(str(error)) from None
 

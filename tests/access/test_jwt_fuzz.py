@@ -15,8 +15,9 @@ from push.wire.bodies import MAX_JWT_BYTES
 from push.wire.errors import MAX_TEXT_CHARACTERS, RequestError
 from push.wire.idents import is_name
 from tests.access.test_jwt import ALL, EC, ED, RSA, SECRET, pem, segment, signed_hs256, verifier
+from tests.amounts import amount
 
-MANY = settings(max_examples=150, deadline=None)
+MANY = settings(max_examples=amount(80, 500), deadline=None)
 WITHOUT_A_KEY = verifier()
 WITH_A_KEY = verifier(SECRET, issuer="me")
 

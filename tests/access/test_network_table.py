@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from push.access.network_table import NetworkTable
 from push.wire.addresses import normal_network
+from tests.amounts import amount
 
-MANY = settings(max_examples=300, deadline=None)
+MANY = settings(max_examples=amount(100, 1000), deadline=None)
 # Few values, close together, so that networks meet and lie in each other.
 OCTETS = st.sampled_from([0, 1, 10, 127, 128, 254, 255])
 IPV4_BITS = st.tuples(OCTETS, OCTETS, OCTETS, OCTETS).map(lambda parts: int.from_bytes(parts))

@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from push.access.api_keys import ApiKey, Keyring
 from push.daemons.apps import make_apps
+from push.http.framework.access import Guards
 from push.http.framework.site import LimitedSite
 from push.http.server import make_site
 from push.wire.api.operate.config import Configuration
@@ -141,7 +142,7 @@ def door(node: Node, wait_until: WaitUntil) -> Door:
     site = make_site(
         reactor,
         make_apps(node.domain, {"group"}, lambda: Configuration("n1", {})),
-        keyring=Keyring([key]),
+        Guards(Keyring([key])),
         registry=CollectorRegistry(),
         problems=list,
     )

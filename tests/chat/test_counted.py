@@ -11,13 +11,14 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from push.streams.ledger import DeliveryCounts
 from push.wire.api.groups import NewGroup
+from tests.amounts import amount
 from tests.chat.conftest import User
 from tests.chat.test_messages import say
 from tests.connector.conftest import Client, Dial, Node
 from tests.waiting import WaitUntil
 
 USERS = ("anna", "bob", "carol", "dora")
-ROUNDS = 40
+ROUNDS = amount(20, 100)
 
 
 class Crowd:

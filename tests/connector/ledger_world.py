@@ -29,7 +29,7 @@ from push.session.server_answers import SessionLimits
 from push.session.subscription import EXPIRED, GONE, LateAcknowledgement, Subscription
 from push.session.transitions import State
 from push.session.window import Window
-from push.streams.cursors import CursorWriter
+from push.streams.cursors.writer import CursorWriter
 from push.streams.log import LogReader, WantedPages, has_expired
 from push.streams.publisher import Retention
 from push.streams.sweeper import Sweeper

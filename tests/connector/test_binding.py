@@ -172,16 +172,16 @@ async def test_a_log_is_not_read_before_its_channel_is_heard(
 ) -> None:
     """An acknowledgement while the subscription is on its way does not make the session live."""
     client = await device(acks=True)
-    subscribe_channel, waiting = node.store.subscribe_channel, []
+    subscribe, waiting = node.store.subscriptions.subscribe, []
 
     def slow_to_hear(name: str, handler: Any) -> Deferred[None]:
         if name != "live:user:bob":
-            return subscribe_channel(name, handler)
+            return subscribe(name, handler)
         confirmed: Deferred[None] = Deferred()
         waiting.append((confirmed, name, handler))
         return confirmed
 
-    monkeypatch.setattr(node.store, "subscribe_channel", slow_to_hear)
+    monkeypatch.setattr(node.store.subscriptions, "subscribe", slow_to_hear)
     await node.devices.bind("bob", client._credentials["token"])
     await wait_until(lambda: waiting)
     for n in range(3):
@@ -190,6 +190,6 @@ async def test_a_log_is_not_read_before_its_channel_is_heard(
     await pause(0.1)
     await node.push("user", "bob", data="bob")
     confirmed, name, handler = waiting[0]
-    await subscribe_channel(name, handler)
+    await subscribe(name, handler)
     confirmed.callback(None)
     await wait_until(lambda: client.numbers == [0, 1, 2, "bob"])

@@ -51,6 +51,10 @@ def urls(request: pytest.FixtureRequest, redis_url: str, make_redis: Callable[..
     return redis_url if request.param == 1 else [make_redis().url for _ in range(request.param)]
 
 
+# For a test whose connectors are all of its own making.
+servers_of_its_own = pytest.mark.parametrize("urls", [1], ids=["servers of its own"], indirect=True)
+
+
 @pytest_twisted.async_yield_fixture
 async def node(make_node: Make, urls: Any) -> Any:
     made = await make_node(urls)
@@ -68,6 +72,7 @@ def slow_redis(make_redis: Callable[..., Any]) -> Iterator[SlowRedis]:
 # --- Reads that are under way ------------------------------------------------------------------
 
 
+@servers_of_its_own
 @pytest_twisted.ensureDeferred
 async def test_a_record_that_was_asked_for_before_a_change_is_not_applied_after_it(
     slow_redis: SlowRedis, make_node: Make, device: Make, wait_until: WaitUntil
@@ -185,6 +190,7 @@ async def test_the_former_session_does_nothing_more_once_the_new_one_is_accepted
         slow_redis.close()
 
 
+@servers_of_its_own
 @pytest_twisted.ensureDeferred
 async def test_a_session_that_is_taken_over_while_its_record_is_read_ends_as_taken_over(
     make_redis: Callable[..., Any], make_node: Make, device: Make, wait_until: WaitUntil
@@ -387,6 +393,7 @@ async def test_a_session_that_is_bound_to_a_banned_user_ends_before_it_can_send(
 # --- Subscriptions that were cut ---------------------------------------------------------------
 
 
+@servers_of_its_own
 @pytest_twisted.ensureDeferred
 async def test_nothing_is_handed_out_by_a_record_whose_change_was_missed(
     make_redis: Callable[..., Any], make_node: Make, device: Make, wait_until: WaitUntil

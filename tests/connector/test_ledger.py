@@ -9,7 +9,7 @@ import jwt
 import pytest
 import pytest_twisted
 
-from push.streams.cursors import CursorWriter
+from push.streams.cursors.writer import CursorWriter
 from tests.connector.ledger_book import (
     KINDS,
     Book,
@@ -155,8 +155,8 @@ async def test_a_user_without_a_device_is_not_in_the_ledger(
     await book.settles(ephemeral.id, written=1)
     (connection,) = [c for c in node.gateway.connections if c.device.token is None]
     assert [subscription.ended for subscription in connection.device.subscriptions.values()] == [
-        None,
-        None,
+        (),
+        (),
     ]
 
 

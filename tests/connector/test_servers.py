@@ -9,6 +9,7 @@ import pytest
 import pytest_twisted
 
 from push.devices.follow_record import FollowRecords
+from push.devices.record import elsewhere_of
 from push.redis.connection.errors import StoreUnavailable
 from push.wire.errors import RequestError
 from tests.conftest import RedisServer, standing_still
@@ -238,8 +239,9 @@ async def test_a_later_session_has_the_parts_as_well(town: Town, wait_until: Wai
 
     # The first one, as if it had been slow: it does not get the part back.
     fields = {"s": b"slow", "e": b"1", f"x:user:{user}": b"1"}
+    records = FollowRecords(node.shards, 0)
     with pytest.raises(RequestError, match="unavailable"):
-        await FollowRecords(node.shards, 0).take_parts(token_of(first), fields, {})
+        await records.take_parts(token_of(first), fields, elsewhere_of(fields), {})
 
 
 def second_session(node: Any, client: Any) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from tests import warm
 from tests.waiting import DEADLINE_SECONDS, wait_for
 
 ROOT = Path(__file__).parents[2]
@@ -39,6 +40,12 @@ class RunningDemo(NamedTuple):
 
 def command(*options: str) -> list[str]:
     return [sys.executable, "-m", "push.demo", "--no-browser", *options]
+
+
+def warm_command(*options: str) -> list[str]:
+    """Its daemons begin warm, each under a process that stands for it: `tests/warm.py`."""
+    twistd = str(warm.commands() / "twistd")
+    return [sys.executable, "-m", "tests.demo.warm_demo", twistd, "--no-browser", *options]
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from tests.demo.running import ROOT, RunningDemo, command, started_demo
+from tests.demo.running import ROOT, RunningDemo, command, started_demo, warm_command
 from tests.ports import free_port
 from tests.waiting import DEADLINE_SECONDS, wait_for
 
@@ -83,7 +83,7 @@ def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
 
 
 def test_a_connector_that_ended_is_started_again(tmp_path: Path) -> None:
-    with started_demo(tmp_path, command("--port", str(free_port()))) as demo:
+    with started_demo(tmp_path, warm_command("--port", str(free_port()))) as demo:
         before = nodes_of(demo)
         pid = int((demo.folder / "east.pid").read_text())
         os.kill(pid, signal.SIGKILL)
@@ -139,7 +139,7 @@ def test_without_a_port_a_taken_default_is_replaced_and_that_is_said(tmp_path: P
             taken.listen()
         except OSError:
             pass  # somebody else has it: as good
-        with started_demo(tmp_path, command()) as demo:
+        with started_demo(tmp_path, warm_command()) as demo:
             port = demo.origin.rpartition(":")[2]
             assert port != "8080"
             assert f"(Port 8080 is taken, so it is on {port};" in demo.output.read_text()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.demo.running import RunningDemo, command, started_demo
+from tests.demo.running import RunningDemo, started_demo, warm_command
 from tests.ports import free_port
 from tests.web.tools import WEB, installed, node, run, run_in_chromium
 
@@ -19,7 +19,7 @@ SCENES = sorted((HERE / "browser").glob("*.test.mjs"))
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDemo]:
     folder = tmp_path_factory.mktemp("demo")
-    with started_demo(folder, command("--port", str(free_port()))) as running:
+    with started_demo(folder, warm_command("--port", str(free_port()))) as running:
         yield running
 
 

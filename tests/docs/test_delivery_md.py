@@ -14,7 +14,7 @@ from push.redis.shared_copy import LEASE_SECONDS
 from push.redis.shared_copy import NONCE_SECONDS as LEASE_NONCE_SECONDS
 from push.session.server_answers import SessionLimits
 from push.session.window import MAX_ONLINE_UNACKNOWLEDGED
-from push.streams.cursors import FLUSH_CURSORS, FLUSH_SECONDS
+from push.streams.cursors.writer import FLUSH_CURSORS, FLUSH_SECONDS
 from push.streams.gap_repair import REPAIRS_AT_A_TIME
 from push.streams.ledger import SETTLED_SECONDS
 from push.streams.log import PAGE_BYTES

@@ -262,13 +262,21 @@ def test_the_wrong_version_is_answered_as_shown():
     assert session.closing
 
 
+def pushed(told: dict[str, Any], content: bytes) -> bytes:
+    """The body of a PUSH with what an example tells."""
+    offset, ts_ms, expires_ms = (
+        str(told.get(name, 0)).encode() for name in ("offset", "ts", "expires")
+    )
+    return push_body(told["stream"], offset, ts_ms, expires_ms, content)
+
+
 def test_a_message_is_pushed_and_acknowledged_as_shown():
     session = opened()
     session.data_to_send()
     told = members("push")
     offset = int(told["offset"])
     content = encode_content(MessageContent(told["id"], msgspec.Raw(json_of(told["data"]))))
-    body = push_body(told["stream"], offset, told["ts"], told["expires"], content)
+    body = pushed(told, content)
     assert body == EXAMPLES["push"].frame.body
     follow = Subscription(told["stream"], 0)
     handout = DeliveryPolicy(LIMITS, lambda *_: None)
@@ -286,7 +294,7 @@ def test_a_message_at_qos_0_is_pushed_as_shown():
     session.data_to_send()
     told = members("push-qos-0")
     content = encode_content(MessageContent(told["id"], msgspec.Raw(json_of(told["data"]))))
-    session.notify(push_body(told["stream"], 0, told["ts"], told["expires"], content))
+    session.notify(pushed(told, content))
     assert session.data_to_send() == data("push-qos-0")
 
 
@@ -295,7 +303,7 @@ def test_a_message_with_ttl_0_is_pushed_and_acknowledged_as_shown():
     session.data_to_send()
     told = members("push-ttl-0")
     content = encode_content(MessageContent(told["id"], msgspec.Raw(json_of(told["data"]))))
-    body = push_body(told["stream"], 0, told["ts"], told["expires"], content)
+    body = pushed(told, content)
     follow = Subscription(told["stream"], 0)
     entry = Entry(told["id"], 0, 0, body, expires_ms=told["expires"], online=True)
     handout = DeliveryPolicy(LIMITS, lambda *_: None)

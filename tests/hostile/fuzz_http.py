@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry
 from twisted.internet.task import Clock
 from twisted.logger import LogEvent, globalLogPublisher
 
+from push.http.framework.access import Guards
 from push.http.framework.site import LimitedSite
 from push.http.routes.apps import make_sub
 from push.http.server import make_site
@@ -64,7 +65,7 @@ class Target:
         self.site: LimitedSite = make_site(
             self.clock,
             [make_api_of(behind, self.clock), make_sub(behind, behind)],
-            keyring=keyring_of_tests(),
+            Guards(keyring_of_tests()),
             registry=CollectorRegistry(),
             problems=list,
         )

@@ -28,16 +28,20 @@ from twisted.python.failure import Failure
 from push.access.api_keys import ApiKey, Keyring
 from push.access.ban_table import ActiveBan
 from push.access.rate_limits import RefusalCounts
-from push.access.request_rates import FailedKeys
+from push.access.request_rates import FailedKeys, RequestRates
 from push.cluster.registry.entry import RegistryEntry
 from push.devices.registration import NewCredentials
 from push.devices.session_query_types import Filter
 from push.devices.topics import TopicWrite
 from push.http.checks import PushLimits
+from push.http.edge.auditing import Auditing
+from push.http.edge.connection_limits import MAX_CONNECTIONS, ConnectionLimits
+from push.http.framework.access import Guards
 from push.http.framework.route import App
 from push.http.framework.site import LimitedSite
 from push.http.routes.apps import make_api, make_sub
 from push.http.server import make_site
+from push.observe.audit import AuditTrail
 from push.pushing.content import PushContent
 from push.pushing.service import Push
 from push.pushing.targets import Target
@@ -503,10 +507,15 @@ def make_web(behind: Behind, keyring: Keyring) -> Iterator[MakeWeb]:
         trusted_proxies: tuple[str, ...] = (),
         open_registration: bool = False,
         failed_keys_per_minute: int = 0,
+        rates: RequestRates | None = None,
+        refusals: RefusalCounts | None = None,
+        audit: AuditTrail | None = None,
+        max_connections: int = MAX_CONNECTIONS,
+        is_short_of_memory: Callable[[], bool] = lambda: False,
         **options: Any,
     ) -> Web:
         clock = Clock()
-        refusals = options.setdefault("refusals", RefusalCounts())
+        refusals = RefusalCounts() if refusals is None else refusals
         known: dict[str, App] = {
             "api": make_api_of(behind, clock, limits),
             "sub": make_sub(behind, behind, open_registration=open_registration),
@@ -515,19 +524,26 @@ def make_web(behind: Behind, keyring: Keyring) -> Iterator[MakeWeb]:
         site = make_site(
             clock,
             [known[name] for name in apps or ("api", "sub")],
-            keyring=keyring,
+            Guards(
+                keyring,
+                Origins(origins),
+                Networks(trusted_proxies),
+                rates,
+                FailedKeys(clock, failed_keys_per_minute, refusals),
+                None if audit is None else Auditing(audit),
+                is_short_of_memory,
+            ),
             registry=CollectorRegistry(),
             problems=lambda: behind.problems,
             notes=lambda: behind.notes,
-            origins=Origins(origins),
-            trusted_proxies=Networks(trusted_proxies),
-            failed_keys=FailedKeys(clock, failed_keys_per_minute, refusals),
+            connection_limits=ConnectionLimits(max_connections, refusals),
             **options,
         )
         return Web(site, clock, behind)
 
     yield make
     for clock in clocks:
+        clock.advance(0)  # the end of a turn of the reactor
         assert clock.getDelayedCalls() == []
 
 
@@ -540,7 +556,7 @@ def make_only_common(behind: Behind, keyring: Keyring) -> Callable[[], Web]:
         site = make_site(
             clock,
             [],
-            keyring=keyring,
+            Guards(keyring),
             registry=CollectorRegistry(),
             problems=lambda: behind.problems,
             notes=lambda: behind.notes,
@@ -563,7 +579,7 @@ async def port(behind: Behind, keyring: Keyring, wait_until: Any) -> AsyncIterat
     site = make_site(
         reactor,
         [make_api_of(behind, reactor)],
-        keyring=keyring,
+        Guards(keyring),
         registry=CollectorRegistry(),
         problems=list,
     )

@@ -18,7 +18,7 @@ from push.redis.joined_calls import MAX_BYTES, MAX_ITEMS
 from push.redis.shards import Shards
 from push.runtime.timers import sleep
 from push.streams.log import LogReader, WantedPages
-from push.streams.publisher import IdempotencyKey, Message, Published, Publisher, TargetStream
+from push.streams.publisher import UNKNOWN_TARGET, Message, Published, Publisher
 from tests.conftest import RedisServer
 
 HOUR = 3600
@@ -38,9 +38,9 @@ def publisher(store: RedisClient) -> Publisher:
 def a_message(
     n: int, stream: str = "all", *, guard: str = "", size: int = 0, **more: Any
 ) -> Message:
-    content = json.dumps({"id": f"m{n}", "data": "x" * size}).encode()
+    content = json.dumps({"id": f"m{n}", "data": "x" * size})
     options = {"ttl_seconds": HOUR, "stored": True, "to": '{"all":true}', **more}
-    return Message([TargetStream(stream, guard)], f"m{n}", content, **options)
+    return Message(id=f"m{n}", content=content, streams=[stream, guard], **options)
 
 
 async def ids_in(store: RedisClient, stream: str) -> list[str]:
@@ -105,11 +105,11 @@ async def test_a_message_to_many_streams_counts_as_many(
 ) -> None:
     """Else a batch of those to a thousand users each would stop Redis for seconds."""
     await publisher.publish(a_message(0, "topic:t"))
-    users = [TargetStream(f"user:u{number}") for number in range(MAX_ITEMS // 4)]
-    messages = [structs.replace(a_message(n), addresses=users) for n in range(9)]
+    users = [text for number in range(MAX_ITEMS // 4) for text in (f"user:u{number}", "")]
+    messages = [structs.replace(a_message(n), streams=users) for n in range(9)]
 
     assert await calls_during(store, lambda: publisher.publish_all(messages)) == 3
-    large = [structs.replace(message, addresses=users * 5) for message in messages]
+    large = [structs.replace(message, streams=users * 5) for message in messages]
     assert await calls_during(store, lambda: publisher.publish_all(large)) == 9
 
 
@@ -119,15 +119,15 @@ async def test_a_message_that_fails_harms_no_other(
 ) -> None:
     """The log of one stream is no log: Redis raises in the middle of the script."""
     await store.command("SET", store.key("log:topic:broken"), "no stream")
-    once = IdempotencyKey("k", "digest")
-    await publisher.publish(a_message(0, idempotency_key=once))
+    once = {"once": store.key("idem:k"), "digest": "digest"}
+    await publisher.publish(a_message(0, **once))
     outcomes = await publisher.publish_all(
         [
             a_message(1),
             a_message(2, "topic:broken"),
             a_message(3, "dev:nobody", guard="device:nobody"),
-            a_message(4, idempotency_key=structs.replace(once, digest="another")),
-            a_message(5, idempotency_key=once),
+            a_message(4, **{**once, "digest": "another"}),
+            a_message(5, **once),
             a_message(6),
         ]
     )
@@ -141,7 +141,7 @@ async def test_a_message_that_fails_harms_no_other(
     unknown, repeated = outcomes[2], outcomes[4]
     assert isinstance(unknown, Published)
     assert isinstance(repeated, Published)
-    assert [stream.known for stream in unknown.outcomes] == [False]
+    assert unknown.connectors == {"dev:nobody": UNKNOWN_TARGET}
     assert repeated.id == "m0"
     assert await ids_in(store, "all") == ["m0", "m1", "m6"]
 

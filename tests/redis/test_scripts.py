@@ -89,11 +89,11 @@ def test_what_two_files_use_is_sent_once(write: Write) -> None:
 
 
 def test_of_a_library_only_what_is_needed_is_sent(write: Write) -> None:
-    """A name in a text, in a comment or of a field is no need; a statement without a name stays."""
+    """A name that is a text, or of a field, is no need; a statement without a name stays."""
     folder = write(
         {
             "acts/one": (
-                "-- One.\n-- uses: a\nlocal t = {} -- idle()\nreturn used('idle', t.idle)\n"
+                "-- One, not idle().\n-- uses: a\nlocal t = {}\nreturn used('idle', t.idle)\n"
             ),
             "lib/a": (
                 "local WORK = {}\n"
@@ -110,7 +110,7 @@ def test_of_a_library_only_what_is_needed_is_sent(write: Write) -> None:
         "function WORK.post() end",
         "local function deeper() end",
         "local function used() return deeper() end",
-        "local t = {} -- idle()",
+        "local t = {}",
         "return used('idle', t.idle)",
     ]
 

@@ -11,7 +11,7 @@ import pytest_twisted
 from push.devices.session_ending import EndedSession
 from push.redis.shards import Shards
 from push.streams.message import MessageContent, encode_content
-from push.streams.publisher import Message, Publisher, TargetStream
+from push.streams.publisher import Message, Publisher
 from push.wire.idents import STREAM_ALL
 from tests.resharding.world import Worlds
 
@@ -20,10 +20,10 @@ async def publish_at(world: Worlds, number: int, id: str, ttl_seconds: int = 360
     """One message to everyone, on one server only."""
     await Publisher(Shards([world.servers[number]])).publish(
         Message(
-            [TargetStream(STREAM_ALL)],
-            id,
-            encode_content(MessageContent(id, msgspec.Raw(b"1"))),
+            id=id,
+            content=encode_content(MessageContent(id, msgspec.Raw(b"1"))).decode(),
             ttl_seconds=ttl_seconds,
+            streams=[STREAM_ALL, ""],
             stored=True,
             to='{"all":true}',
         )

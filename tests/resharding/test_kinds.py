@@ -25,7 +25,7 @@ from push.resharding.kinds import KINDS, kind_of
 from push.session.events import EventPosition
 from push.streams.event_positions import EventPositions
 from push.streams.message import MessageContent, encode_content
-from push.streams.publisher import Message, Publisher, TargetStream
+from push.streams.publisher import Message, Publisher
 from tests.resharding.test_model import live
 from tests.resharding.world import Worlds
 
@@ -125,10 +125,10 @@ def _is_known(name: str) -> bool:
 async def publish_to_topic(world: Worlds, topic: str, id: str) -> None:
     await Publisher(Shards(world.servers)).publish(
         Message(
-            [TargetStream(f"topic:{topic}")],
-            id,
-            encode_content(MessageContent(id, msgspec.Raw(b"1"))),
+            id=id,
+            content=encode_content(MessageContent(id, msgspec.Raw(b"1"))).decode(),
             ttl_seconds=3600,
+            streams=[f"topic:{topic}", ""],
             stored=True,
             to=f'{{"topic":"{topic}"}}',
         )

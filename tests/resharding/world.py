@@ -24,7 +24,7 @@ from push.redis.shards import Shards
 from push.session.delivery_policy import DeliveryPolicy
 from push.session.server_answers import SessionLimits
 from push.session.subscription import EXPIRED, GONE, LateAcknowledgement, Subscription
-from push.streams.cursors import CursorWriter
+from push.streams.cursors.writer import CursorWriter
 from push.streams.log import LogReader, WantedPages, has_expired
 from push.streams.sweeper import Sweeper
 from push.wire.api.push import PushResult

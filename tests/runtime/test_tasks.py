@@ -10,7 +10,7 @@ import pytest_twisted
 from twisted.internet.defer import CancelledError, Deferred, gatherResults, succeed
 from twisted.internet.task import Clock
 
-from push.runtime.tasks import Semaphore, gather_deferreds, start, within
+from push.runtime.tasks import MOST_REST_SECONDS, Rounds, Semaphore, gather_deferreds, start, within
 
 
 class Work:
@@ -210,3 +210,63 @@ def test_what_a_job_awaits_may_wait_for_another_deferred() -> None:
     assert steps.got == []
     inner.callback(7)
     assert steps.got == [7, "end"]
+
+
+class RoundsOfJobs:
+    """Jobs that run until they are ended, and when each began."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.rounds = Rounds(self.clock, rest=3.0)
+        self.begun: list[tuple[str, float]] = []
+        self.gates: dict[str, Deferred[None]] = {}
+
+    def start(self, name: str) -> None:
+        self.gates[name] = Deferred()
+        Deferred.fromCoroutine(self._job(name))
+
+    async def _job(self, name: str) -> None:
+        async with self.rounds:
+            self.begun.append((name, self.clock.seconds()))
+            await self.gates[name]
+
+    def end(self, name: str) -> None:
+        self.gates[name].callback(None)
+
+
+def test_what_comes_in_a_round_goes_together_in_the_next_one_after_a_rest() -> None:
+    jobs = RoundsOfJobs()
+    for name in ("a", "b", "c"):
+        jobs.start(name)
+    jobs.clock.advance(0.01)
+    jobs.end("a")
+    jobs.start("d")
+    jobs.clock.advance(0.02)
+    assert jobs.begun == [("a", 0.0)]
+    jobs.clock.advance(0.01)
+    assert jobs.begun[1:] == [(name, pytest.approx(0.04)) for name in ("b", "c", "d")]
+    for name in ("b", "c"):
+        jobs.end(name)
+    jobs.start("e")
+    jobs.clock.advance(10)
+    assert len(jobs.begun) == 4, "one is not done yet"
+    jobs.end("d")
+    jobs.clock.advance(MOST_REST_SECONDS)
+    assert jobs.begun[-1][0] == "e", "however long the round was"
+    jobs.end("e")
+    assert jobs.clock.getDelayedCalls() == []
+
+
+def test_one_alone_does_not_wait_and_none_waits_after_the_end() -> None:
+    jobs = RoundsOfJobs()
+    jobs.start("a")
+    jobs.clock.advance(1)
+    jobs.end("a")
+    jobs.clock.advance(MOST_REST_SECONDS)
+    jobs.start("b")
+    jobs.start("c")
+    assert [name for name, _ in jobs.begun] == ["a", "b"]
+    jobs.end("b")
+    jobs.rounds.stop()
+    assert [name for name, _ in jobs.begun] == ["a", "b", "c"]
+    assert jobs.clock.getDelayedCalls() == []

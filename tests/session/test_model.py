@@ -188,11 +188,13 @@ class Machine(RuleBasedStateMachine):
         stream = self.streams[place]
         batch, stream.channel = stream.channel[:count], stream.channel[count:]
         if batch:
-            self.take(
-                self.delivery_policy.deliver_live(
-                    self.session, stream.subscription, Batch(batch), self.now
-                )
-            )
+            self.take(self.live_bytes(stream.subscription, Batch(batch)))
+
+    def live_bytes(self, subscription: Subscription, batch: Batch) -> bytes:
+        policy = self.delivery_policy
+        if policy.hand_out_whole(self.session, subscription, batch, self.now):
+            return batch.encoded(self.session.codec)
+        return policy.hand_out_singly(self.session, subscription, batch, self.now)
 
     @rule(place=STREAMS, limit=st.integers(1, 6))
     def read_on(self, place: int, limit: int) -> None:

@@ -18,12 +18,12 @@ from push.session.entry import Batch, Entry
 from push.session.subscription import Subscription
 from push.session.window import Window
 from push.streams.channel import Channel
-from push.streams.cursors import CursorWriter
+from push.streams.cursors.writer import CursorWriter
 from push.streams.hub import Hub
 from push.streams.ledger import DeliveryCounts, Ledger
 from push.streams.log import LogReader, WantedPages
 from push.streams.log_cache import LogCache
-from push.streams.publisher import Message, Published, Publisher, Retention, TargetStream
+from push.streams.publisher import Message, Published, Publisher, Retention
 
 Connect = Callable[..., Awaitable[RedisClient]]
 
@@ -47,13 +47,15 @@ class Sender:
         data: str | None = None,
     ) -> Published:
         publisher = self._publisher if announced else self._silent
-        content = b'{"id":"m%d","data":%b}' % (n, (data or str(n)).encode())
+        content = f'{{"id":"m{n}","data":{data or n}}}'
         return await publisher.publish(
             Message(
-                [TargetStream(stream, guard and f"device:{guard}") for stream in streams],
-                f"m{n}",
-                content,
+                id=f"m{n}",
+                content=content,
                 ttl_seconds=ttl_seconds,
+                streams=[
+                    text for stream in streams for text in (stream, guard and f"device:{guard}")
+                ],
                 stored=stored,
             )
         )
@@ -217,10 +219,10 @@ class Desk:
         id = f"m{self._sent}"
         return await self.publisher.publish(
             Message(
-                [TargetStream(stream) for stream in streams],
-                id,
-                b'{"id":"%b","data":0}' % id.encode(),
+                id=id,
+                content=f'{{"id":"{id}","data":0}}',
                 ttl_seconds=ttl_seconds,
+                streams=[text for stream in streams for text in (stream, "")],
                 **{"stored": True, "to": '{"all":true}', **more},
             )
         )

@@ -10,8 +10,8 @@ from twisted.internet.defer import Deferred
 
 from push.redis.client import RedisClient
 from push.session.subscription import Subscription
-from push.streams import cursors
-from push.streams.cursors import CursorWriter
+from push.streams.cursors import writer as cursors
+from push.streams.cursors.writer import CursorWriter
 from tests.waiting import WaitUntil, pause
 
 Connect = Callable[..., Awaitable[RedisClient]]

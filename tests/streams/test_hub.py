@@ -366,7 +366,7 @@ async def test_a_channel_is_heard_while_anyone_follows(
 
     async def nobody_hears() -> bool:
         published = await sender.send("all", n=1)
-        return published.outcomes[0].connectors == 0
+        return published.connectors == {"all": 0}
 
     await wait_until(nobody_hears)
     assert ear.hub.channels == {}
@@ -432,12 +432,33 @@ async def test_what_comes_is_kept_until_it_may_be_handed_on(
     channel = await ear.follow()
     for n in range(5):
         await sender.send("all", n=n)
-    await wait_until(lambda: len(channel.pending or ()) == 5)
+    await wait_until(lambda: len(ear.hub.pending.get(channel, ())) == 5)
     assert ear.ids() == []
 
     allowed.append(True)
 
     await wait_until(lambda: ear.ids() == ids(0, 4))
+
+
+@pytest_twisted.ensureDeferred
+async def test_rule_16_what_is_removed_while_it_is_kept_is_not_handed_on(
+    store: RedisClient, sender: Any, listen: Any, wait_until: WaitUntil, ids: Any
+) -> None:
+    allowed: list[bool] = []
+    ear = listen(store, may_hand_on=lambda: bool(allowed))
+    channel = await ear.follow()
+    for n in range(3):
+        await sender.send("all", n=n)
+    await wait_until(lambda: len(ear.hub.pending.get(channel, ())) == 3)
+    _, removed, _ = ear.hub.pending[channel]
+
+    ear.hub.receive(channel, f"0 0 1 2 x m1 {removed.offset}\n{{}}".encode())
+    allowed.append(True)
+
+    await wait_until(lambda: len(ear.ids()) >= 2)
+    await sender.send("all", n=3)
+    await wait_until(lambda: ear.ids()[-1:] == ["m3"])
+    assert ear.ids() == ["m0", "m2", "m3"]
 
 
 @pytest.mark.parametrize("late", [True, False])

@@ -18,7 +18,7 @@ from push.redis.shards import Shards
 from push.session.entry import Entry
 from push.streams.log import LogReader, WantedPages
 from push.streams.message import MessageContent, encode_content, from_channel
-from push.streams.publisher import Message, Publisher, TargetStream
+from push.streams.publisher import UNKNOWN_TARGET, Message, Publisher
 from tests.conftest import standing_still
 from tests.waiting import WaitUntil
 
@@ -129,12 +129,12 @@ async def test_an_entry_on_the_channel_is_the_entry_of_the_log(
     sender: Any, store: RedisClient, wait_until: WaitUntil
 ) -> None:
     heard: list[bytes] = []
-    await store.subscribe_channel("live:all", heard.append)
+    await store.subscriptions.subscribe("live:all", heard.append)
     await sender.send("all", n=1)
     await sender.send("all", n=2, data='"a\\nb c"')
     await wait_until(lambda: len(heard) == 2)
 
-    live = [from_channel("all", payload, 7).entry for payload in heard]
+    live = [from_channel("all", payload, 7)[0] for payload in heard]
     assert None not in live
     logged = await entries_of(store, "all")
 
@@ -156,15 +156,15 @@ async def test_what_is_not_stored_moves_no_offset(
     sender: Any, store: RedisClient, wait_until: WaitUntil
 ) -> None:
     heard: list[bytes] = []
-    await store.subscribe_channel("live:all", heard.append)
+    await store.subscriptions.subscribe("live:all", heard.append)
     last = (await sender.send("all", n=1)).offset
 
     published = await sender.send("all", n=2, stored=False)
     await wait_until(lambda: len(heard) == 2)
 
     assert published.offset == 0
-    assert published.outcomes[0].connectors == 1
-    live = from_channel("all", heard[1], 7).entry
+    assert published.connectors == {"all": 1}
+    live = from_channel("all", heard[1], 7)[0]
     assert live is not None
     assert (live.offset, live.message_id) == (0, 0)
     assert await store.last_offset() == last
@@ -175,7 +175,7 @@ async def test_what_is_not_stored_moves_no_offset(
 async def test_a_stream_whose_guard_is_missing_is_left_out(sender: Any, store: RedisClient) -> None:
     published = await sender.send("dev:x", guard="x")
 
-    assert [outcome.known for outcome in published.outcomes] == [False]
+    assert published.connectors == {"dev:x": UNKNOWN_TARGET}
     assert not await store.command("EXISTS", store.key("log:dev:x"))
 
 
@@ -186,14 +186,18 @@ async def test_rule_10_a_publish_whose_deadline_has_passed_does_nothing(
     """Redis stands still for longer than the caller waits, then runs what waited for it."""
     redis = make_redis()
     store = await connect(redis.url)
-    from push.streams.publisher import Message, Publisher, TargetStream
-
     publisher = Publisher(Shards([store]))
 
     def publish(n: int) -> Deferred[Any]:
         return Deferred.fromCoroutine(
             publisher.publish(
-                Message([TargetStream("all")], f"m{n}", b'{"id":"m"}', ttl_seconds=60, stored=True)
+                Message(
+                    id=f"m{n}",
+                    content='{"id":"m"}',
+                    ttl_seconds=60,
+                    streams=["all", ""],
+                    stored=True,
+                )
             )
         )
 
@@ -227,7 +231,7 @@ async def test_a_thousand_streams_are_one_call(sender: Any, store: RedisClient) 
 
     published = await sender.send(*names, n=1)
 
-    assert [outcome.stream for outcome in published.outcomes] == names
+    assert list(published.connectors) == names
     for name in (names[0], names[999]):
         assert [entry.offset for entry in await entries_of(store, name)] == [published.offset]
 
@@ -239,16 +243,16 @@ async def test_a_trace_is_on_the_channel_and_in_the_ledger_and_not_in_what_devic
 ) -> None:
     trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
     heard: list[bytes] = []
-    await store.subscribe_channel("live:user:anna", heard.append)
+    await store.subscriptions.subscribe("live:user:anna", heard.append)
     publisher = Publisher(Shards([store]))
     for id, of in (("m1", trace), ("m2", None)):
-        content = encode_content(MessageContent(id, Raw(b"1")))
+        content = encode_content(MessageContent(id, Raw(b"1"))).decode()
         await publisher.publish(
             Message(
-                [TargetStream("user:anna")],
-                id,
-                content,
+                id=id,
+                content=content,
                 ttl_seconds=60,
+                streams=["user:anna", ""],
                 stored=stored,
                 to='{"user":"anna"}',
                 trace=of,
@@ -256,7 +260,7 @@ async def test_a_trace_is_on_the_channel_and_in_the_ledger_and_not_in_what_devic
         )
     await wait_until(lambda: len(heard) == 2)
 
-    first, second = (from_channel("user:anna", payload, 7).entry for payload in heard)
+    first, second = (from_channel("user:anna", payload, 7)[0] for payload in heard)
     assert first is not None
     assert second is not None
     assert (first.trace, second.trace) == (trace, "")

@@ -61,7 +61,7 @@ class CatchUp:
             self._woken[device] = True
         elif self._wants(device):
             self._woken[device] = False
-            self._port.run(device.connection, self._run(device))
+            self._port.tasks.run(device.connection, self._run(device))
 
     def forget(self, device: DeviceSession) -> None:
         """The session is over."""

@@ -8,7 +8,6 @@ round. What one session gets in a turn from several streams leaves in one write.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
 
 from push.connector.delivery.tracing import DeliverySpans
 from push.connector.delivery.turn_writes import TurnWrites
@@ -16,7 +15,7 @@ from push.connector.sessions.device_session import DeviceSession
 from push.connector.sessions.port import GatewayPort
 from push.connector.transport.connection import write_to_all
 from push.connector.transport.timing_wheel import TimingWheel
-from push.runtime.ports import Clock
+from push.runtime.ports import Clock, DelayedCall
 from push.runtime.tracing import Tracer
 from push.session.delivery_policy import DeliveryPolicy
 from push.session.entry import Batch, Entry, batches_of
@@ -37,6 +36,7 @@ FEW = 8  # sessions, to which is written in any turn
 FITS_ALL_BYTES = MIN_CLIENT_MAX_FRAME_BYTES - TEXT.push_envelope_bytes
 
 Pairs = list[tuple[DeviceSession, Subscription]]
+Targets = Iterable[tuple[DeviceSession, Subscription]]
 _Write = Callable[[list[DeviceSession], bytes], None]
 
 
@@ -48,7 +48,7 @@ class _Round:
     def __init__(self, batches: list[Batch], channel: Channel) -> None:
         self.batches = batches
         self.size_bytes = sum(map(_counted_bytes, batches))
-        self.targets = _pairs_of(channel)
+        self.targets: Pairs = list(channel.followers.items())
         self.left = channel.left  # when these were all followers
         self.deliveries: DeliverySpans | None = None  # spans that end with it
         self.place = 0
@@ -60,17 +60,6 @@ class _Round:
         part = self.targets[self.place : self.place + most]
         self.place += most
         return part
-
-
-class _Shares(NamedTuple):
-    """What of a batch is written to which sessions, and which of them must read on.
-
-    `alike`: those that get all of it as it is, by codec; `own`: those that get something else.
-    """
-
-    alike: dict[Codec, tuple[bytes, list[DeviceSession]]]
-    own: list[tuple[DeviceSession, bytes]]
-    behind: list[DeviceSession]
 
 
 class FanOut:
@@ -94,8 +83,8 @@ class FanOut:
         self._redeliver_after_seconds = redeliver_after_seconds
         self._port = port
         self._rounds: dict[Channel, _Round] = {}
-        self._call: Any = None
-        self._left_bytes = BYTES_PER_TURN  # of this turn
+        self._call: DelayedCall | None = None
+        self._left_bytes = BYTES_PER_TURN  # that may be written in this turn
         self._turn = TurnWrites()
         self._behind: list[DeviceSession] = []
 
@@ -113,19 +102,17 @@ class FanOut:
         if current is not None:
             current.since += batch.entries
             return
-        followers: Any = channel.followers  # the hub's followers are our connections
-        if self._fits_in_turn(batch, len(followers)):
+        followers = channel.followers  # our sessions
+        if len(followers) <= FEW or self._fits_in_turn(batch, len(followers)):
             if self._tracer is not None:
                 self._deliveries.begin(self._tracer, channel.stream, batch, len(followers))
-            self._write(batch, followers.items(), queue=True)
-            return
-        self._rounds[channel] = self._round(channel, [batch])
-        if self._call is None:
-            self._run_slices()
+            others = self._write_whole(channel, batch, followers.items(), self._turn.add)
+            if others:
+                self._behind += self._write_singly(channel, batch, others, self._turn.add)
+        else:
+            self._rounds[channel] = self._round(channel, [batch])
 
     def _fits_in_turn(self, batch: Batch, followers: int) -> bool:
-        if followers <= FEW:
-            return True
         size_bytes = followers * _counted_bytes(batch)
         if followers > SLICE or size_bytes > self._left_bytes:
             return False
@@ -135,23 +122,27 @@ class FanOut:
     def _leave_out(self, channel: Channel, batch: Batch) -> None:
         """Some of it is not for everyone: that goes on its own. It is in no log, so it has no place
         among the others."""
-        followers: Any = channel.followers
         for entry in batch.entries:
             if entry.exclude_user:
-                others = [pair for pair in followers.items() if pair[0].user != entry.exclude_user]
-                self._write(Batch([entry]), others, queue=True)
+                followers = channel.followers.items()
+                others = [pair for pair in followers if pair[0].user != entry.exclude_user]
+                one = Batch([entry])
+                left = self._write_whole(channel, one, others, self._turn.add)
+                self._write_singly(channel, one, left, self._turn.add)
         rest = [entry for entry in batch.entries if not entry.exclude_user]
         if rest:
             self.batch(channel, Batch(rest))
 
     def end_turn(self) -> None:
-        """All batches of this turn are in: write what was queued per device.
+        """All batches of this turn are in: write what was queued per device, and begin with what
+        takes several turns, which may be of the same streams.
 
         Then those read on that are behind. One that finds the next entries in memory does so at
         once: it must not overtake what was queued, nor end its following amid a batch.
         """
         self._turn.write()
-        self._left_bytes = BYTES_PER_TURN
+        if self._call is None:
+            self._run_slices()
         behind, self._behind = self._behind, []
         for device in behind:
             self._port.wake(device)
@@ -160,14 +151,12 @@ class FanOut:
 
     def gap_closed(self, channel: Channel) -> None:
         """What the channel lost was read from the log."""
-        followers: Any = channel.followers
-        self._port.session_events.repaired(channel.stream, list(followers))
+        self._port.session_events.repaired(channel.stream, list(channel.followers))
         self.repaired(channel)
 
     def repaired(self, channel: Channel) -> None:
         """Sessions that wait may join the channel."""
-        followers: Any = channel.followers
-        for device, subscription in list(followers.items()):
+        for device, subscription in list(channel.followers.items()):
             if not subscription.live:
                 self._port.wake(device)
 
@@ -180,24 +169,27 @@ class FanOut:
         return begun
 
     def _run_slices(self) -> None:
-        """One slice of each round, as far as a turn goes; the next in the next turn."""
+        """One slice of each round, as far as the turn goes; the next in the next turn."""
         self._call = None
-        left_bytes = BYTES_PER_TURN
         for channel, current in list(self._rounds.items()):
-            followers: Any = channel.followers
             part = current.next_part()
-            left_bytes -= len(part) * current.size_bytes
+            self._left_bytes -= len(part) * current.size_bytes
             for batch in current.batches:
                 if channel.left != current.left:  # since the round began, or with the batch before
+                    followers = channel.followers
                     part = [target for target in part if followers.get(target[0]) is target[1]]
-                self._write(batch, part, queue=False)
+                others = self._write_whole(channel, batch, part, write_to_all)
+                if others:
+                    for device in self._write_singly(channel, batch, others, write_to_all):
+                        self._port.wake(device)
             del self._rounds[channel]  # the others come first
             if current.place < len(current.targets):
                 self._rounds[channel] = current
             else:
                 self._end_round(channel, current)
-            if left_bytes <= 0:
+            if self._left_bytes <= 0:
                 break
+        self._left_bytes = BYTES_PER_TURN  # of the next turn
         if self._rounds:
             self._call = self._reactor.callLater(0, self._run_slices)
 
@@ -207,78 +199,44 @@ class FanOut:
         if ended.since:
             self._rounds[channel] = self._round(channel, batches_of(ended.since))
 
-    def _write(
-        self,
-        batch: Batch,
-        targets: Iterable[tuple[DeviceSession, Subscription]],
-        *,
-        queue: bool,
-    ) -> None:
-        """`queue`: at the end of the turn, with what else there is for a session."""
-        write = self._turn.add if queue else write_to_all
-        if not batch.stored and not batch.online:
-            targets = self._write_alike(batch, targets, write)
-        shares = self._share_out(batch, targets)
-        for frames, devices in shares.alike.values():
-            write(devices, frames)
-        for device, data in shares.own:
-            write([device], data)
-        if queue:
-            self._behind += shares.behind
-        else:
-            for device in shares.behind:
-                self._port.wake(device)
-        if batch.controls:
-            for device, _ in list(targets):
-                for entry in batch.controls:
-                    self._port.subscriptions.changed(device, entry)
-
-    def _share_out(
-        self, batch: Batch, targets: Iterable[tuple[DeviceSession, Subscription]]
-    ) -> _Shares:
-        """Who gets what of `batch`, with all that is noted of it; nothing is written yet."""
-        shares = _Shares({}, [], [])
+    def _write_whole(
+        self, channel: Channel, batch: Batch, targets: Targets, write: _Write
+    ) -> Targets:
+        """The same bytes for every session that is in step with the stream and has room. The
+        others remain."""
+        if not batch.uniform:
+            return targets
+        if not batch.stored:
+            return self._write_alike(channel, batch, targets, write)
+        policy, written_before = self._delivery_policy, self._delivery_policy.written
         now = self._reactor.seconds()
-        policy = self._delivery_policy
-        cursors, live = self._port.streams.cursors, policy.deliver_live
-        written_before = policy.written
-        stored, ephemeral = bool(batch.stored), batch.ephemeral
-        codec: Codec | None = None
-        frames = b""
-        alike: list[DeviceSession] = []
         due_slot = self._wheel.slot_of(now + self._redeliver_after_seconds)
+        hand_out, handed = policy.hand_out_whole, self._port.streams.cursors.handed
+        whole: dict[Codec, list[DeviceSession]] = {}
+        others: Pairs = []
         for device, subscription in targets:
             connection = device.connection
-            if connection.blocked:
-                self._blocked(device, subscription, batch)
+            if connection.blocked or not hand_out(device.protocol, subscription, batch, now):
+                others.append((device, subscription))
                 continue
-            cursor, protocol = subscription.cursor, device.protocol
-            if protocol.codec is not codec:
-                codec = protocol.codec
-                frames, alike = shares.alike.setdefault(codec, (batch.encoded(codec), []))
-            data = live(protocol, subscription, batch, now)
-            for entry in ephemeral:
+            if device.codec in whole:
+                whole[device.codec].append(device)
+            else:
+                whole[device.codec] = [device]
+            if not subscription.is_to_report:
+                handed(device, subscription)
+            if connection.due_slot > due_slot:
+                self._wheel.put(connection, due_slot)
+            for entry in batch.ephemeral:
                 self._count(device, subscription, entry)
-            if data is frames:
-                if data:
-                    alike.append(device)
-            elif data:
-                shares.own.append((device, data))
-            if stored:
-                if subscription.cursor != cursor:
-                    cursors.moved(device, subscription)
-                elif data and not subscription.is_to_report:
-                    cursors.handed(device, subscription)
-                if connection.due_slot > due_slot:
-                    self._wheel.put(connection, due_slot)
-                if not subscription.live:
-                    shares.behind.append(device)
-        if policy.written != written_before:  # so there was a target, and all are of one stream
-            policy.note_written(subscription.stream, written_before)
-        return shares
+        # Counted before they are written: a `send` drives all of them out of the caches.
+        policy.note_written(channel.stream, written_before)
+        for codec, devices in whole.items():
+            write(devices, batch.encoded(codec))
+        return others
 
     def _write_alike(
-        self, batch: Batch, targets: Iterable[tuple[DeviceSession, Subscription]], write: _Write
+        self, channel: Channel, batch: Batch, targets: Targets, write: _Write
     ) -> Pairs:
         """Nothing is stored: the same bytes for every session, whatever it has outstanding. Those
         that do not take them as they are remain."""
@@ -286,7 +244,6 @@ class FanOut:
         fits_all = largest_bytes <= FITS_ALL_BYTES
         ready: dict[Codec, list[DeviceSession]] = {}
         others = []
-        stream = ""
         for target in targets:
             device = target[0]
             if device.send is None or not fits_all:
@@ -300,17 +257,51 @@ class FanOut:
                 ready[device.codec].append(device)
             else:
                 ready[device.codec] = [device]
-                stream = target[1].stream  # of all
         policy = self._delivery_policy
-        written_before = policy.written
         for codec, devices in ready.items():
-            # Counted before they are written: a `send` drives all of them out of the caches.
+            written_before = policy.written
             policy.written += len(devices) * len(batch.entries)
+            policy.note_written(channel.stream, written_before)
             for entry in batch.entries:
-                self._port.streams.counts.written_to(stream, entry.id, devices)
+                self._port.streams.counts.written_to(channel.stream, entry.id, devices)
             write(devices, batch.encoded(codec))
-        policy.note_written(stream, written_before)
         return others
+
+    def _write_singly(
+        self, channel: Channel, batch: Batch, targets: Targets, write: _Write
+    ) -> list[DeviceSession]:
+        """Message by message, what each session may have of `batch`. Returns those that must read
+        on."""
+        policy, written_before = self._delivery_policy, self._delivery_policy.written
+        now, cursors = self._reactor.seconds(), self._port.streams.cursors
+        due_slot = self._wheel.slot_of(now + self._redeliver_after_seconds)
+        targets, behind = list(targets), []
+        for device, subscription in targets:
+            connection = device.connection
+            if connection.blocked:
+                self._blocked(device, subscription, batch)
+                continue
+            cursor = subscription.cursor
+            data = policy.hand_out_singly(device.protocol, subscription, batch, now)
+            for entry in batch.ephemeral:
+                self._count(device, subscription, entry)
+            if data:
+                write([device], data)
+            if not batch.stored:
+                continue
+            if subscription.cursor != cursor:
+                cursors.moved(device, subscription)
+            elif data and not subscription.is_to_report:
+                cursors.handed(device, subscription)
+            if connection.due_slot > due_slot:
+                self._wheel.put(connection, due_slot)
+            if not subscription.live:
+                behind.append(device)
+        policy.note_written(channel.stream, written_before)
+        for entry in batch.controls:  # then `targets` are all sessions
+            for device, _ in targets:
+                self._port.subscriptions.changed(device, entry)
+        return behind
 
     def _blocked(self, device: DeviceSession, subscription: Subscription, batch: Batch) -> None:
         """Stored messages stay in the log until the device drains; others may wait a little."""
@@ -344,9 +335,3 @@ class FanOut:
 def _counted_bytes(batch: Batch) -> int:
     """As how many it counts for each session, or a few more."""
     return max(len(batch.entries) * batch.largest_bytes, LEAST_BYTES)
-
-
-def _pairs_of(channel: Channel) -> Pairs:
-    """Who follows now."""
-    followers: Any = channel.followers
-    return list(followers.items())

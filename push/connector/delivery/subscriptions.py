@@ -222,7 +222,7 @@ class SessionSubscriptions:
                 refresh.again = True
         else:
             refresh.is_running = True
-            self._port.run(device.connection, self._refresh(device, refresh))
+            self._port.tasks.run(device.connection, self._refresh(device, refresh))
 
     async def settle(self, device: DeviceSession) -> None:
         """The record changed while the session was being opened: as it says now, before the session

@@ -207,7 +207,7 @@ class ReadQueue:
             return
         paused = connection.paused
         if paused is None:
-            self._pause(connection, data, start)
+            self._enter(connection, PausedReading(data, start))
         else:  # the slice was too much already
             self.waiting_bytes += len(data) - start
             paused.data, paused.start = data, start
@@ -239,13 +239,13 @@ class ReadQueue:
             and connection.is_read
             and self._rates.has_used_much(connection, now)
         ):
-            self._pause(connection, b"", 0)
+            self._enter(connection, PausedReading(b"", 0))
 
     def check(self, connection: ReadConnection) -> None:
         """Something waits for `connection`, or no longer waits: stop or resume reading it."""
         if connection.paused is None:
             if self._limit_over(connection) is not None and connection.is_read:
-                self._pause(connection, b"", 0)
+                self._enter(connection, PausedReading(b"", 0))
         elif connection in self._aside:
             self._look_at(connection, connection.paused)
 
@@ -271,13 +271,6 @@ class ReadQueue:
 
     # Pausing
 
-    def _pause(self, connection: ReadConnection, data: bytes, start: int) -> None:
-        paused = connection.paused = PausedReading(data, start)
-        self.waiting_bytes += paused.waiting_bytes
-        if start or not data:
-            self._stop(connection, paused)  # else it has sent little, and waits for a moment
-        self._enter(connection, paused)
-
     @staticmethod
     def _stop(connection: ReadConnection, paused: PausedReading) -> None:
         if not paused.stopped:
@@ -286,6 +279,11 @@ class ReadQueue:
 
     def _enter(self, connection: ReadConnection, paused: PausedReading) -> None:
         """Let it wait for its turn, or aside."""
+        if connection.paused is None:
+            connection.paused = paused
+            self.waiting_bytes += paused.waiting_bytes
+            if paused.start or not paused.data:
+                self._stop(connection, paused)  # else it has sent little, and waits for a moment
         limit = paused.limit = self._limit_over(connection)
         if limit is not None:
             self._counts.acted[limit] += 1

@@ -8,7 +8,8 @@ for another reason are not.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from typing import NamedTuple, TypeVar
 
 import msgspec
@@ -33,6 +34,9 @@ MAX_WAITING_BYTES = 64 * 1024 * 1024  # of all sessions; of one see `device_sess
 NO_ROOM_AFTER_SECONDS = 5
 
 Body = TypeVar("Body", bound=msgspec.Struct)
+Method = TypeVar("Method", bound=Callable[..., Awaitable[msgspec.Struct | None]])
+
+_answered_by: dict[Callable[..., object], tuple[RequestName, type[msgspec.Struct], int]] = {}
 
 
 class Caller(NamedTuple):
@@ -60,6 +64,28 @@ class Handler:
         self.large_from_bytes = large_from_bytes
         self.decode = decoder_for(kind, nulls_taken_out_for(kind))
         self.handle: Callable[..., Awaitable[msgspec.Struct | None]] = handle
+
+
+def answers(
+    name: RequestName, kind: type[Body], large_from_bytes: int = LARGE_REQUEST_BYTES
+) -> Callable[[Method], Method]:
+    """The method below answers the requests of that name: see `Handler`."""
+
+    def note(method: Method) -> Method:
+        _answered_by[method] = name, kind, large_from_bytes
+        return method
+
+    return note
+
+
+def handlers_of(requests: object) -> dict[int, Handler]:
+    """Those of its methods that are marked with `answers`."""
+    found = {}
+    for method_name, method in vars(type(requests)).items():
+        if callable(method) and method in _answered_by:
+            name, kind, large_from_bytes = _answered_by[method]
+            found[int(name)] = Handler(kind, getattr(requests, method_name), large_from_bytes)
+    return found
 
 
 class RequestDispatcher:
@@ -99,7 +125,7 @@ class RequestDispatcher:
             device.requests = deque([request])
             self._count(device, _cost_bytes(request))
             self._running[device] = None
-            self._port.run(device.connection, self._run(device))
+            self._port.tasks.run(device.connection, self._run(device))
         elif request.message_id or len(waiting) < MAX_WAITING:
             waiting.append(request)
             self._count(device, _cost_bytes(request))
@@ -121,67 +147,74 @@ class RequestDispatcher:
         if waiter is not None:
             waiter.callback(None)
 
-    async def _until_read(self, device: DeviceSession) -> None:
-        """Answers that nobody reads are not made."""
-        waiter = self._unread[device] = Deferred()
-        self._tell_settled(device)
-        await waiter
-
-    async def _until(self, turn: Deferred[None], device: DeviceSession) -> None:
-        self._in_line.add(device)
-        self._tell_settled(device)
-        try:
-            await turn
-        finally:
-            self._in_line.remove(device)
-
     async def _run(self, device: DeviceSession) -> None:
-        session = device.protocol
-        is_its_turn = False
+        """Carry out what it asks for, one after the other, each in its place among those of other
+        sessions."""
         try:
-            while device.requests and not device.is_over:
-                if device.connection.has_unread_answers and session.state is State.OPEN:
-                    await self._until_read(device)
-                    continue
-                turn = None if is_its_turn else self._port.reads.turn_of(device.connection)
-                is_its_turn = turn is not None
-                if turn is not None:
-                    await self._until(turn, device)
-                    continue  # it may have ended meanwhile
-                await self._carry_out_in_its_place(device, self._is_large(device.requests[0]))
+            while await self._may_go_on(device):
+                async with self._place_of(device):
+                    if device.requests and not device.is_over:
+                        await self._carry_out(device, device.requests.popleft())
         finally:
             device.requests = None
             self._count(device, -device.request_bytes)
             self._tell_settled(device)
             del self._running[device]
 
-    def _handler_of(self, request: PublishRequested) -> Handler | None:
-        name = request.sub_signal  # one that is no number is known to nobody
-        return None if isinstance(name, str) else self._handlers.get(name)
+    async def _may_go_on(self, device: DeviceSession) -> bool:
+        """Wait until its next request may be carried out; False: there is none."""
+        had_turn = False
+        while device.requests and not device.is_over:
+            if device.connection.has_unread_answers and device.protocol.state is State.OPEN:
+                # Answers that nobody reads are not made.
+                waiter = self._unread[device] = Deferred()
+                self._tell_settled(device)
+                await waiter
+                continue
+            turn = None if had_turn else self._port.reads.turn_of(device.connection)
+            if turn is None:
+                return True
+            had_turn = True
+            self._in_line.add(device)
+            self._tell_settled(device)
+            try:
+                await turn
+            finally:
+                self._in_line.remove(device)
+        return False
 
-    def _is_large(self, request: PublishRequested) -> bool:
+    @asynccontextmanager
+    async def _place_of(self, device: DeviceSession) -> AsyncIterator[None]:
+        """Inside it the next request of a session is carried out."""
+        reads = self._port.reads
+        if self._is_next_large(device):
+            place = reads.large_requests.turn()
+        else:
+            place = reads.request_places.place(device.user or device.session_id)
+        self._in_line.add(device)
+        self._tell_settled(device)
+        try:
+            async with place:
+                self._in_line.remove(device)
+                yield
+        finally:
+            self._in_line.discard(device)
+
+    def _is_next_large(self, device: DeviceSession) -> bool:
+        request = device.requests[0] if device.requests else None
+        if request is None:
+            return False
         handler = self._handler_of(request)
         least_bytes = LARGE_REQUEST_BYTES if handler is None else handler.large_from_bytes
         return len(request.body) >= least_bytes
 
-    async def _carry_out_in_its_place(self, device: DeviceSession, is_large: bool) -> None:
-        """Among those of other sessions."""
-        reads, owner = self._port.reads, device.user or device.session_id
-        places = reads.large_requests.turn() if is_large else reads.request_places.place(owner)
-        self._in_line.add(device)
-        self._tell_settled(device)
-        try:
-            async with places:
-                self._in_line.remove(device)
-                await self._carry_out_next(device)
-        finally:
-            self._in_line.discard(device)
+    def _handler_of(self, request: PublishRequested) -> Handler | None:
+        name = request.sub_signal  # one that is no number is known to nobody
+        return None if isinstance(name, str) else self._handlers.get(name)
 
-    async def _carry_out_next(self, device: DeviceSession) -> None:
-        if device.is_over or not device.requests:
-            return  # meanwhile
-        request = device.requests.popleft()
-        sub_signal, handler = request.sub_signal, self._handler_of(request)
+    async def _carry_out(self, device: DeviceSession, request: PublishRequested) -> None:
+        handler = self._handler_of(request)
+        sub_signal = request.sub_signal
         try:
             await self._make_current(device)
             caller = Caller(device.session_id, device.token, device.user)
@@ -199,7 +232,7 @@ class RequestDispatcher:
             self.answered[_name_of(sub_signal), "ok"] += 1
             members = b"" if answer is None else encode_body(answer)[1:-1]
             body = b'{"ok":true' + (b"," + members if members else b"") + b"}"
-        events = device.protocol.answer(request.message_id, request.sub_signal, body)
+        events = device.protocol.answer(request.message_id, sub_signal, body)
         device.connection.flush()
         self._tell_settled(device)
         self._port.events.handle(device.connection, events)

@@ -57,6 +57,8 @@ class Handshake:
         reactor: Clock,
         services: GatewayServices,
         settings: GatewaySettings,
+        port: GatewayPort,
+        *,
         commands: RemoteCommands,
         drain: Drain,
         freshness: Freshness,
@@ -64,7 +66,6 @@ class Handshake:
         topics: TopicRequests,
         limits: ConnectorLimits,
         counters: Counters,
-        port: GatewayPort,
     ) -> None:
         self._reactor = reactor
         self._devices = services.devices
@@ -205,11 +206,10 @@ class Handshake:
         await self._subscribing.watch(subscribed, no_subscription)
         if device.is_over:
             self._subscriptions.end(device)
-        is_settled = False
-        while not is_settled:
+        await self._check_ban(device)
+        while self._subscriptions.is_outdated(device) and not device.is_over:
             await self._subscriptions.settle(device)
             await self._check_ban(device)
-            is_settled = not self._subscriptions.is_outdated(device) or device.is_over
 
     def _check_ban(self, device: DeviceSession) -> Awaitable[None]:
         """Raises `RequestError` `banned`."""

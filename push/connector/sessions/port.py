@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterable
-from typing import Any, Protocol
+from collections.abc import Iterable
+from typing import Protocol
 
 from twisted.internet.defer import Deferred
 
@@ -11,6 +11,7 @@ from push.connector.limits.read_queue import ReadQueue
 from push.connector.sessions.device_session import DeviceSession, SessionConnection
 from push.connector.sessions.sharded_streams import ShardedStreams
 from push.observe.session_events import SessionEvents
+from push.runtime.tasks import OwnedTasks
 from push.session.entry import Entry
 from push.session.events import Event
 from push.session.subscription import Subscription
@@ -67,11 +68,12 @@ class GatewayPort(Protocol):
     @property
     def reads(self) -> ReadQueue: ...
 
+    @property
+    def tasks(self) -> OwnedTasks[SessionConnection]:
+        """What waits for Redis, or for others. An error in it ends its connection."""
+
     def now_ms(self) -> int:
         """The time of the day in milliseconds, by the first Redis server's clock."""
-
-    def run(self, connection: SessionConnection, job: Coroutine[Any, Any, None]) -> None:
-        """Run a request to its end; an error in it ends its connection."""
 
     async def settled(self, devices: Iterable[DeviceSession]) -> None:
         """Return when the requests of these are done that are being carried out now."""

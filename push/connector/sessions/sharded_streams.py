@@ -15,7 +15,7 @@ from push.runtime.ports import Clock
 from push.runtime.tasks import gather
 from push.session.subscription import LateAcknowledgement, Subscription
 from push.streams.channel import Channel
-from push.streams.cursors import CursorWriter
+from push.streams.cursors.writer import CursorWriter
 from push.streams.hub import Hub, Receiver
 from push.streams.ledger import EphemeralCounts
 from push.streams.log import LogReader

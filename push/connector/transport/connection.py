@@ -9,7 +9,7 @@ requests are not read. With TLS that begins at 64 KiB.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from enum import Enum, auto
 from typing import Any
 from typing import Protocol as Port
@@ -181,29 +181,20 @@ class DeviceConnection(Protocol):
         """Work off what came, and write what there is to say to it."""
         gateway, device, protocol = self.gateway, self.device, self.protocol
         now = gateway.clock.seconds()
-        progress = protocol.acknowledged(data, now)
-        if progress is not None and device is not None:
-            gateway.acknowledgements.progressed(device, progress)
-            return
+        if device is not None:
+            progress = protocol.acknowledged(data, now)
+            if progress is not None:
+                gateway.acknowledgements.progressed(device, progress)
+                return
         events = protocol.receive_data(data, now)
         if events:
             gateway.events.handle(self, events)
         if protocol.unsent is not None:
             self.flush()
         if protocol.charged_bytes:
-            self._charge(now)
+            self.charge(now)
 
-    def take_together(self, pieces: Sequence[bytes]) -> None:
-        """The protocol reads piece by piece, before anything is done about it."""
-        now, read = self.gateway.clock.seconds(), self.protocol.receive_data
-        events = [event for piece in pieces for event in read(piece, now)]
-        if events:
-            self.gateway.events.handle(self, events)
-        self.flush()
-        if self.protocol.charged_bytes:
-            self._charge(now)
-
-    def _charge(self, now: float) -> None:
+    def charge(self, now: float) -> None:
         """What was just worked off counts for its rates."""
         protocol = self.protocol
         frames, size_bytes = protocol.charged_frames, protocol.charged_bytes

@@ -19,7 +19,7 @@ from push.connector.transport.connection import (
     ConnectionPhase,
     DeviceConnection,
 )
-from push.session.events import Ended
+from push.session.events import Ended, Event
 from push.session.server import FEW_BYTES, ServerSession
 from push.wire.signals import DisconnectCode
 from push.wire.websocket.close_codes import close_code
@@ -169,8 +169,21 @@ class WebSocketConnection(DeviceConnection):
         super().take(text)
 
     def texts(self, texts: Sequence[bytes]) -> None:
-        """What came together is handled together."""
-        self.take_together(texts)
+        """What came together is handled together: the protocol reads all before anything is done
+        about it."""
+        now, protocol = self.gateway.clock.seconds(), self.protocol
+        events: list[Event] = []
+        for text in texts:
+            progress = protocol.acknowledged(text, now)
+            if progress is None:
+                events += protocol.receive_data(text, now)
+            else:
+                events.append(progress)
+        if events:
+            self.gateway.events.handle(self, events)
+        self.flush()
+        if protocol.charged_bytes:
+            self.charge(now)
 
     def binary(self, payload: bytes) -> None:
         reason = "the message is binary, and only text is accepted"

@@ -7,6 +7,8 @@ from typing import Protocol
 from twisted.internet.defer import Deferred
 from twisted.web.server import Request
 
+from push.runtime.turns import Work
+
 
 class StreamClient(Protocol):
     """Where a stream is written to."""
@@ -33,10 +35,25 @@ class BodyStream(Protocol):
     def stop(self) -> None: ...
 
 
+class TakesTurns(Protocol):
+    """Who sends requests."""
+
+    def in_turn(self, work: Work) -> None: ...
+
+
 class RequestChannel(Protocol):
     """The connection of a request."""
 
+    @property
+    def caller(self) -> TakesTurns: ...
+
     def cut(self) -> None: ...
+
+
+def channel_of(request: Request) -> RequestChannel:
+    """Of our site; of a request whose client has not gone."""
+    channel: RequestChannel = request.channel  # type: ignore[assignment]  # twisted.web has its own
+    return channel
 
 
 class _RequestClient:
@@ -68,9 +85,8 @@ class _RequestClient:
             self._ended.callback(b"")
 
     def cut(self) -> None:
-        channel: RequestChannel | None = self._request.channel  # type: ignore[assignment]  # of our site
-        if channel is not None:
-            channel.cut()
+        if self._request.channel is not None:
+            channel_of(self._request).cut()
 
 
 def write_stream(request: Request, stream: BodyStream) -> Deferred[bytes]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from time import time
 from typing import cast
 
@@ -83,6 +83,10 @@ class DirectChannel(LimitedChannel):
         if self._direct is not request:
             return  # the client has gone while this waited for its turn
         answer = await self.site.routing.run(request.route, request, NO_PATH, request.body)
+        # Many are answered by Redis at once: what follows takes time as well.
+        self.caller.in_turn(partial(self._send, request, answer))
+
+    def _send(self, request: PlainRequest, answer: Response) -> None:
         if self._direct is not request:
             return  # or meanwhile
         self._direct = None

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 
 from push.access.api_keys import ApiKey, Keyring
-from push.access.request_rates import FailedKeys
+from push.access.request_rates import FailedKeys, RequestRates
 from push.http.edge.auditing import Auditing
 from push.http.edge.incoming import HeaderValues, IncomingRequest
 from push.http.framework.bodies import BodyAdmission, admission_of
@@ -16,6 +17,7 @@ from push.http.framework.route import MAX_BODY_BYTES, Endpoint
 from push.wire.addresses import Networks
 from push.wire.defaults import SHORT_OF_MEMORY_AFTER_SECONDS
 from push.wire.errors import RequestError
+from push.wire.websocket.origins import Origins
 
 NO_PATH: Mapping[str, str] = {}
 KEYLESS_BODY_BYTES = 64 * 1024
@@ -35,27 +37,34 @@ def is_wrong_key(refusal: RequestError) -> bool:
     return isinstance(refusal, RefusedKey) and refusal.key_name is None
 
 
-class RequestAccess:
-    """Judges requests before their body is read, and before their handler runs.
+@dataclass(frozen=True)
+class Guards:
+    """What guards a port: whose keys are valid, and how much they and strangers may do.
 
-    The headers of `proxies` about the client are believed. `failed_keys` limits wrong keys, and
-    `auditing` gets them. While the process `is_short_of_memory`, nothing new is begun; reading, and
-    what an administrator does against it, goes on.
+    The headers of `proxies` about the client are believed. Web pages of `origins` may call the
+    routes that allow it. `rates` limits requests of a key, `failed_keys` wrong keys, and `auditing`
+    gets both. While the process `is_short_of_memory`, nothing new is begun; reading, and what an
+    administrator does against it, goes on.
     """
 
-    def __init__(
-        self,
-        keyring: Keyring,
-        proxies: Networks,
-        failed_keys: FailedKeys,
-        auditing: Auditing | None,
-        is_short_of_memory: Callable[[], bool],
-    ) -> None:
-        self._keyring = keyring
-        self._proxies = proxies
-        self._failed_keys = failed_keys
-        self._auditing = auditing
-        self._is_short_of_memory = is_short_of_memory
+    keyring: Keyring
+    origins: Origins = field(default_factory=lambda: Origins(()))
+    proxies: Networks = field(default_factory=Networks)
+    rates: RequestRates | None = None
+    failed_keys: FailedKeys | None = None
+    auditing: Auditing | None = None
+    is_short_of_memory: Callable[[], bool] = lambda: False
+
+
+class RequestAccess:
+    """Judges requests before their body is read, and before their handler runs."""
+
+    def __init__(self, guards: Guards) -> None:
+        self._keyring = guards.keyring
+        self._proxies = guards.proxies
+        self._failed_keys = guards.failed_keys
+        self._auditing = guards.auditing
+        self._is_short_of_memory = guards.is_short_of_memory
         self._large: dict[bytes, Endpoint] = {}
         self._keyless: set[bytes] = set()  # paths of routes that take a body and need no key
 
@@ -100,7 +109,8 @@ class RequestAccess:
     ) -> RequestError:
         """Not the refusal itself, which would hold the request. Raises `RequestError`
         `rate_limited` instead for a wrong key that is one too many from that address."""
-        self._failed_keys.note(wrong_from)
+        if self._failed_keys is not None:
+            self._failed_keys.note(wrong_from)
         return RequestError(code, detail, after_seconds=after_seconds)
 
     def _doubted(self, refusal: RequestError, headers: HeaderValues) -> RequestError:
@@ -159,7 +169,7 @@ class RequestAccess:
         except RefusedKey as refusal:
             if self._auditing is not None:
                 self._auditing.refused(route, refusal.key_name, client_ip, path, refusal.code)
-            if is_wrong_key(refusal):
+            if self._failed_keys is not None and is_wrong_key(refusal):
                 self._failed_keys.note(client_ip)
             raise
         return client_ip, owner

@@ -22,13 +22,11 @@ from twisted.web.resource import Resource
 from twisted.web.server import Request as HttpRequest
 from werkzeug.exceptions import MethodNotAllowed
 
-from push.access.api_keys import ApiKey, Keyring
-from push.access.request_rates import FailedKeys, RequestRates
-from push.http.edge.auditing import Auditing
-from push.http.edge.body_stream import write_stream
+from push.access.api_keys import ApiKey
+from push.http.edge.body_stream import channel_of, write_stream
 from push.http.edge.incoming import IncomingRequest
 from push.http.edge.rendering import Answered, RoutedResource
-from push.http.framework.access import RequestAccess
+from push.http.framework.access import Guards, RequestAccess
 from push.http.framework.client_address import origin_of
 from push.http.framework.parameters import check_path_parameters
 from push.http.framework.problems import (
@@ -47,9 +45,8 @@ from push.http.framework.request_reading import (
 )
 from push.http.framework.route import Endpoint, NoQuery, Request, Response
 from push.runtime.tracing import ACCEPT, Tracer, ending_of_request
-from push.wire.addresses import Networks
+from push.runtime.turns import Work
 from push.wire.reading import decoder_for
-from push.wire.websocket.origins import Origins
 
 _log = Logger()
 
@@ -64,36 +61,26 @@ _decode_no_body = decoder_for(NoBody)
 
 
 class Routing:
-    """All routes of one port. Web pages of `origins` may call the routes that allow it.
+    """All routes of one port.
 
-    The headers of `proxies` about the client are believed. `rates` limits requests of a key,
-    `failed_keys` wrong keys. While the process `is_short_of_memory`, nothing new is begun; reading,
-    and what an administrator does against it, goes on. `note_answer` is called for every answer,
-    with times of `seconds()`. `tracer` None: no request is traced.
+    `note_answer` is called for every answer, with times of `seconds()`. `tracer` None: no request
+    is traced.
     """
 
     def __init__(
         self,
         routes: Iterable[Endpoint],
-        keyring: Keyring,
-        origins: Origins | None = None,
-        proxies: Networks | None = None,
+        guards: Guards,
         *,
         seconds: Callable[[], float],
         note_answer: NoteAnswer,
         tracer: Tracer | None = None,
-        rates: RequestRates | None = None,
-        failed_keys: FailedKeys,
-        auditing: Auditing | None = None,
-        is_short_of_memory: Callable[[], bool] = lambda: False,
     ) -> None:
-        self._rates = rates
-        self._auditing = auditing
-        self._proxies = proxies or Networks()
-        self.access = RequestAccess(
-            keyring, self._proxies, failed_keys, auditing, is_short_of_memory
-        )
-        self._origins = origins or Origins(())
+        self.access = RequestAccess(guards)
+        self._rates = guards.rates
+        self._auditing = guards.auditing
+        self._proxies = guards.proxies
+        self._origins = guards.origins
         self._seconds = seconds
         self._note_answer = note_answer
         self._tracer = tracer
@@ -125,7 +112,8 @@ class Routing:
     def _respond(self, route: Endpoint, request: HttpRequest, path: Mapping[str, str]) -> Answered:
         assert request.content is not None  # it is made when the headers are read
         raw = request.content.read()  # now: it is closed when the client goes
-        return _shielded(self.run(route, request, path, raw)).addCallback(
+        in_turn = channel_of(request).caller.in_turn
+        return _shielded(self.run(route, request, path, raw), in_turn).addCallback(
             lambda answer: self._answer_with(request, answer)
         )
 
@@ -165,16 +153,16 @@ class Routing:
         if_none_match = request.getHeader(b"if-none-match") if route.cached else None
         allowed = partial(self.access.is_allowed, headers, route)
         return Request(
-            path,
-            query,
-            body,
-            client_ip,
-            origin,
-            scope,
-            idempotency_key,
-            if_none_match,
-            allowed,
-            owner,
+            path=path,
+            query=query,
+            body=body,
+            client_ip=client_ip,
+            origin=origin,
+            scope=scope,
+            idempotency_key=idempotency_key,
+            if_none_match=if_none_match,
+            is_allowed=allowed,
+            owner=owner,
         )
 
     async def run(
@@ -275,8 +263,11 @@ def _traceparent_of(request: IncomingRequest) -> str | None:
     return None if value is None else value.decode("latin-1")
 
 
-def _shielded(work: Coroutine[Deferred[Any], Any, Response]) -> Deferred[Response]:
-    """`work`'s answer, as a Deferred that may be cancelled without `work` being cancelled.
+def _shielded(
+    work: Coroutine[Deferred[Any], Any, Response], in_turn: Callable[[Work], object]
+) -> Deferred[Response]:
+    """`work`'s answer, as a Deferred that may be cancelled without `work` being cancelled. It fires
+    when it is its sender's turn (`in_turn`).
 
     What a handler returned is cancelled when the client disconnects; a push that has begun must
     end. Nothing is lost: `work` raises nothing, and its answer is then dropped.
@@ -288,5 +279,5 @@ def _shielded(work: Coroutine[Deferred[Any], Any, Response]) -> Deferred[Respons
             answer.stream.stop()
         visible.callback(answer)
 
-    Deferred.fromCoroutine(work).addCallback(show)
+    Deferred.fromCoroutine(work).addCallback(lambda answer: in_turn(partial(show, answer)))
     return visible

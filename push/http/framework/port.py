@@ -24,7 +24,7 @@ from push.http.edge.incoming import IncomingRequest
 from push.http.edge.small_reads import SmallReads
 from push.runtime.bounded_port import BoundedPort, has_ended
 from push.runtime.ports import Clock
-from push.runtime.turns import Turns, WorkOwner
+from push.runtime.turns import Turns, Work, WorkOwner
 from push.wire.addresses import Networks, counted_ip, peer_ip
 
 # Read at once from a connection: while it waits for its turn, so much of it is in memory.
@@ -326,7 +326,9 @@ class RequestSender:
         self._owner_of = owner_of
         self.peer = transport.getPeer()  # it makes a new one each time
         ip = peer_ip(getattr(self.peer, "host", None))
-        self.work_owner = self._strangers = turns.work_owner(counted_ip(ip), is_known=False)
+        self.work_owner = self._strangers = self._served = turns.work_owner(
+            counted_ip(ip), is_known=False
+        )
         self._shown: bytes | None = None  # the header Authorization that came last
         self._has_asked = False
 
@@ -347,10 +349,16 @@ class RequestSender:
         self.recognise(request)
         if tcp is not None:
             if is_first and self._shown is None:
+                self._served = tcp.work_owner
                 return tcp.work_owner
             if tcp.work_owner is not self.work_owner:
                 tcp.belongs_to(self.work_owner)
+        self._served = self.work_owner
         return self.work_owner
+
+    def in_turn(self, work: Work) -> None:
+        """Do it now, or when it is the turn of the owner of the last request."""
+        self._turns.work(self._served, work)
 
     def recognise(self, request: IncomingRequest) -> None:
         """Whose request it is, of which the head is there."""

@@ -55,11 +55,11 @@ def read_items(raw: bytes) -> list[Raw]:
     return items
 
 
-async def read_items_in_turns(clock: Clock, raw: bytes) -> list[memoryview]:
+async def read_items_in_turns(clock: Clock, raw: bytes) -> Sequence[bytes | memoryview]:
     """As `read_items`; a large body is read a part at a time, so that others are served."""
     begins = _after_space(raw, 0)
     if len(raw) <= PART_BYTES or raw[begins : begins + 1] != b"[":
-        return [memoryview(item) for item in read_items(raw)]
+        return list(map(bytes, read_items(raw)))
     items: list[memoryview] = []
     read_bytes = 0
     for item in _items_of(raw):
@@ -117,15 +117,14 @@ def _wrong_number() -> RequestError:
     return RequestError("invalid", f"the body: expected an array of 1 to {MAX_BATCH_ITEMS:,} items")
 
 
-def check_item_size(size: int, max_bytes: int) -> None:
-    """Raises `RequestError` `too_large` for what is not worth reading."""
-    if size > max_bytes:
-        raise RequestError(
-            "too_large", f"the item has {size:,} bytes where at most {max_bytes:,} are accepted"
-        )
+def too_large_item(size: int, max_bytes: int) -> RequestError:
+    """It is not worth reading."""
+    return RequestError(
+        "too_large", f"the item has {size:,} bytes where at most {max_bytes:,} are accepted"
+    )
 
 
-def parts_of(items: Sequence[memoryview]) -> Iterator[Sequence[memoryview]]:
+def parts_of(items: Sequence[bytes | memoryview]) -> Iterator[Sequence[bytes | memoryview]]:
     """The items in order, in parts of at most `PART_ITEMS`, and of `PART_BYTES` if they are not
     single ones."""
     begins, left = 0, PART_BYTES

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from operator import attrgetter
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, Meta, structs
@@ -20,8 +19,8 @@ from push.http.framework.route import (
     Route,
     json_answer,
 )
-from push.http.routes.batches import check_item_size, parts_of, read_items_in_turns
-from push.pushing.content import content_of
+from push.http.routes.batches import parts_of, read_items_in_turns, too_large_item
+from push.pushing.content import PushContent
 from push.pushing.service import Push, PushService
 from push.pushing.targets import Target
 from push.runtime.ports import Clock
@@ -36,7 +35,7 @@ from push.wire.api.push import (
     PushResult,
     PushTargetBody,
 )
-from push.wire.api.push_targets import PUSH_TARGETS
+from push.wire.api.push_targets import TARGET_OF_NAME
 from push.wire.errors import RequestError
 from push.wire.reading import decoder_for
 
@@ -45,7 +44,6 @@ MAX_BATCH_BYTES = 16 * 1024 * 1024
 _EXAMPLE = {"to": {"all": True}, "data": {"text": "hello"}}
 _BATCH_LENGTH = Meta(min_length=1, max_length=MAX_BATCH_ITEMS)
 _decode_item = decoder_for(BatchPushBody)
-_values_of = attrgetter(*(target.name for target in PUSH_TARGETS))
 _encode = msgspec.json.Encoder().encode
 _decode_any = msgspec.json.Decoder().decode
 _decode_base64 = msgspec.json.Decoder(bytes).decode
@@ -126,10 +124,11 @@ class PushRoutes:
             ]
         return json_answer(200, {"results": results})
 
-    def _read_item(self, raw: memoryview, place: int, call: Request) -> Push | RequestError:
+    def _read_item(self, raw: bytes | memoryview, place: int, call: Request) -> Push | RequestError:
         """An item of a batch; its key is its own, or made of the batch's and its position."""
         try:
-            check_item_size(len(raw), self._max_item_bytes)
+            if len(raw) > self._max_item_bytes:
+                raise too_large_item(len(raw), self._max_item_bytes)
             item: BatchPushBody = _decode_item(bytes(raw))
             idempotency_key = call.idempotency_key and f"{call.idempotency_key} place {place}"
             push = self._push_of(item, idempotency_key, call.trace)
@@ -168,39 +167,42 @@ class PushRoutes:
             check_name(body.collapse, "collapse")
             if target.kind == "ip":
                 raise invalid("collapse", "nothing waits for an address that could be replaced")
-        content = content_of(body, 0 if target.kind == "ip" else ttl_seconds)
+        content = PushContent(
+            data=body.data,
+            title=None if body.title is UNSET else body.title,
+            body=None if body.body is UNSET else body.body,
+            encoding=None if body.encoding is UNSET else body.encoding,
+            ttl_seconds=0 if target.kind == "ip" else ttl_seconds,
+            qos=1 if body.qos is UNSET else body.qos,
+            collapse=None if body.collapse is UNSET else body.collapse,
+        )
         return Push(target, content, idempotency_key, trace)
 
 
 def _batch_result(result: PushResult | RequestError) -> BatchReceipt | Problem:
     if isinstance(result, RequestError):
         return problem_of(result)
-    return BatchReceipt(*structs.astuple(result))
+    return BatchReceipt(result.id, result.streams, result.online, result.unknown, result.silent)
 
 
 def _target_of(to: PushTargetBody) -> Target:
-    values = _values_of(to)
-    if values.count(UNSET) != len(values) - 1:
-        names = ", ".join(target.name for target in PUSH_TARGETS)
-        pairs = zip(PUSH_TARGETS, values, strict=True)
-        given = [target.name for target, value in pairs if value is not UNSET]
-        raise invalid("to", f"exactly one of {names}; it has {' and '.join(given) or 'none'}")
-    place = 0
-    while values[place] is UNSET:
-        place += 1
-    target, value = PUSH_TARGETS[place], values[place]
-    field = f"to.{target.name}"
+    given: dict[str, Any] = msgspec.to_builtins(to)
+    if len(given) != 1:
+        all_names = ", ".join(TARGET_OF_NAME)
+        raise invalid("to", f"exactly one of {all_names}; it has {' and '.join(given) or 'none'}")
+    ((name, value),) = given.items()
+    target = TARGET_OF_NAME[name]
     if target.value == "everyone":
         if value is not True:
-            raise invalid(field, "expected true")
-        return Target(target.name, ())
+            raise invalid("to.all", "expected true")
+        return Target(name)
     if target.value == "network":
-        return Target(target.name, (read_network(value, field),))
-    names_of = tuple(value) if target.several else (value,)
+        return Target(name, (read_network(value, f"to.{name}"),))
+    names = tuple(value) if isinstance(value, list) else (value,)
     if target.value == "name":
-        for index, name in enumerate(names_of):
-            check_name(name, field, index if target.several else None)
-    return Target(target.name, names_of)
+        for index, each in enumerate(names):
+            check_name(each, f"to.{name}", index if target.several else None)
+    return Target(name, names)
 
 
 def _check_numbers(data: msgspec.Raw) -> None:

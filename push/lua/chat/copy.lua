@@ -25,7 +25,7 @@ if seq ~= copied + 1 then return done(str(copied), 0) end
 note_conversation(user, conversation, seq, message and ts or str(last.ts))
 if message and redis.call('EXISTS', recalled_copy_key(user, message.i)) == 0 then
   local offset, stream = next_offset(), 'user:' .. user
-  begin_record(message.i, request.to, offset, request.ttl, { stream })
+  begin_record(message.i, request.to, offset_text(offset), request.ttl, { stream })
   local body = chat_body(message.i, conversation, message.f, seq, message.b)
   -- It was sent when its conversation's server took it, and all who have it say the same.
   post_push(stream, message.i, '{"ts":' .. message.t .. ',' .. string.sub(body, 2), nil, offset)

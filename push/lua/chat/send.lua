@@ -4,7 +4,7 @@
 -- none), digest (of what the client_id stands for), may_begin, rate.
 -- Returns id, conversation as the sender sees it, seq, ts.
 -- uses: fields, request, rate, work_queue, conversation, activity, bounds, send_access, history, trim_history
--- uses: positions, client_ids, conversation_list, addressing, channel, post, for_user, chat_body, webhooks
+-- uses: positions, client_ids, conversation_list, addressing, post, for_user, chat_body, webhooks
 local limited = rate_refusal()
 if limited then return limited end
 local owner, from = request.owner, request.from
@@ -32,11 +32,11 @@ if #peers > 0 and not bounds.begun and not request.may_begin then
   return refuse('not_allowed', 'a conversation with this user must exist already', 'to')
 end
 
-local seq, offset = bounds.seq + 1, next_offset()
-local ts = str(math.floor(offset / 1000))
+local seq, offset = bounds.seq + 1, offset_text(next_offset())
+local ts = str(clock_ms())
 local conversation = group.id and owner or conversation_with(owner, from)
 local key, first = conversation_key(owner), str(bounds.first)
-redis.call('HSET', key, 'seq', str(seq), 'first', first, 'at', str(offset))
+redis.call('HSET', key, 'seq', str(seq), 'first', first, 'at', offset)
 if #peers > 0 then
   if not bounds.begun and bounds.seq > 0 then redis.call('HSET', key, 'begin', first) end
   note_there(owner, bounds, from)
@@ -77,8 +77,7 @@ end
 if #streams > 0 then begin_record(request.id, request.to, offset, request.ttl, streams) end
 for i, stream in ipairs(streams) do
   local body = chat_body(request.id, seen[i], from, seq, request.tail)
-  local channel = channel_of(stream)
-  post(stream, channel, offset, request.ttl, request.id, ENTRY_MESSAGE, body, request.keep)
+  post(stream, offset, request.ttl, request.id, ENTRY_MESSAGE, body, request.keep)
 end
 if endpoints_for('chat.message') then
   local body = chat_body(request.id, conversation, from, seq, request.tail)

@@ -10,7 +10,7 @@ local TTL_SECONDS = 30
 local function tell_typing(stream, conversation)
   local head = '{"id":"' .. request.id .. '","kind":"typing","conversation":"' .. conversation
   local body = head .. '","user":"' .. by .. '","data":null}'
-  announce(channel_of(stream), '0', 0, TTL_SECONDS, request.id, ENTRY_TYPING, body, '0')
+  announce(stream, '0', '0', TTL_SECONDS, request.id, ENTRY_TYPING, body, '0')
   return done(1)
 end
 

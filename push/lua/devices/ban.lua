@@ -7,7 +7,7 @@ local what, until_ms, most = ARGV[1], ARGV[2], tonumber(ARGV[3])
 local kept = redis.call('HGET', BANS_KEY, what)
 if until_ms == '' then
   drop_ban(what)
-  if not kept or (kept ~= '0' and tonumber(kept) <= math.floor(now / 1000)) then return 0 end
+  if not kept or (kept ~= '0' and tonumber(kept) <= clock_ms()) then return 0 end
   note_lift(what)
 else
   if not kept and most > 0 and redis.call('HLEN', BANS_KEY) >= most then return -1 end

@@ -36,7 +36,7 @@ local function close(item)
     remember_attempts(record, left[i], left[i + 1], left[i + 2], tonumber(left[i + 3]))
   end
   if item.is_home then
-    redis.call('HSET', record, DEVICE_SEEN, str(math.floor(now / 1000)))
+    redis.call('HSET', record, DEVICE_SEEN, str(clock_ms()))
     keep_device(item.token, ARGV[1])
     device_lost_session(item.token, kept[2])
   else

@@ -28,10 +28,10 @@ local function open(item)
     stop_topics_of_jwt(record, token, allowed)
   end
   if several == '1' then check_groups(record, token) end
-  local fields = apply_client_cursors(record, token, item.cursors, 1)
+  local fields = item.cursors[1] and apply_client_cursors(record, token, item.cursors, 1) or {}
 
   local taken = { DEVICE_SESSION, session, DEVICE_BOOT, boot, DEVICE_NODE, node, DEVICE_EPOCH, epoch }
-  redis.call('HSET', record, DEVICE_SEEN, str(math.floor(now / 1000)), unpack(taken))
+  redis.call('HSET', record, DEVICE_SEEN, str(clock_ms()), unpack(taken))
   keep_device(token, retention_seconds)
   device_came_online(record, token, boot, before[3])
   local truncated = add_followed(record, fields)

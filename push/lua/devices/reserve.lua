@@ -13,7 +13,7 @@ if digest ~= '' then
   redis.call('HSET', KEYS[2], 'digest', digest, 'id', id)
   redis.call('EXPIRE', KEYS[2], DAY_SECONDS)
 end
-local key, now_ms = message_key(id), str(math.floor(now / 1000))
+local key, now_ms = message_key(id), str(clock_ms())
 if redis.call('EXISTS', key) == 0 then
   redis.call('HSET', key, LEDGER_TIME, now_ms, LEDGER_EXPIRES, now_ms, LEDGER_OFFSET, '0')
   redis.call('HSET', key, LEDGER_TO, to, LEDGER_ADDRESSED, '0')

@@ -13,6 +13,6 @@ for i = 6, first - 1, 3 do
 end
 redis.call('HSET', record, DEVICE_SESSION, session, DEVICE_EPOCH, epoch)
 let_part_expire_if_empty(record)
-local fields = apply_client_cursors(record, token, ARGV, first)
+local fields = ARGV[first] and apply_client_cursors(record, token, ARGV, first) or {}
 local truncated = add_followed(record, fields)
 return { str(now), fields, truncated }

@@ -4,7 +4,7 @@ local API_KEYS_KEY = prefix .. 'api-keys'
 
 local function has_ended(stored)
   local ends = tonumber(string.match(stored, '%d+$') or '0')
-  return ends ~= 0 and ends <= math.floor(now / 1000)
+  return ends ~= 0 and ends <= clock_ms()
 end
 
 local function may_administer(stored)

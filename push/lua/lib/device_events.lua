@@ -31,7 +31,7 @@ local function device_lost_session(token, boot)
   local kept = redis.call('HMGET', WEBHOOK_WANTED, 'presence', 'grace_ms')
   if not kept[1] then return end
   if boot then redis.call('ZREM', ONLINE_KEY, boot .. ' ' .. token) end
-  schedule_work(OFFLINE_QUEUE, token, math.floor(now / 1000) + tonumber(kept[2] or '0'))
+  schedule_work(OFFLINE_QUEUE, token, clock_ms() + tonumber(kept[2] or '0'))
 end
 
 -- It is offline. `told`: only if it was told to be online.

@@ -6,5 +6,5 @@ local function device_key(token) return prefix .. 'device:' .. token end
 
 -- The device is forgotten in `seconds`, unless it has a session then.
 local function keep_device(token, seconds)
-  redis.call('ZADD', DEVICES_KEY, str(math.floor(now / 1000) + tonumber(seconds) * 1000), token)
+  redis.call('ZADD', DEVICES_KEY, str(clock_ms() + tonumber(seconds) * 1000), token)
 end

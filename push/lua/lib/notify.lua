@@ -9,10 +9,10 @@ local ended = {}
 local function notify_device(record, token)
   local kept = redis.call('HMGET', record, DEVICE_SESSION, DEVICE_USER)
   if not kept[1] then return 0 end
-  local offset, stream = next_offset(), 'dev:' .. token
+  local offset, stream = offset_text(next_offset()), 'dev:' .. token
   local change = { op = 'changed', user = kept[2] or '', ended = table.concat(ended, ' ') }
-  local id, body = 'c' .. str(offset), cjson.encode(change)
-  local previous = append(stream, offset, DAY_SECONDS, id, ENTRY_CONTROL, body, '0')
-  announce(channel_of(stream), previous, offset, DAY_SECONDS, id, ENTRY_CONTROL, body, '0')
+  local id, body = 'c' .. offset, cjson.encode(change)
+  local previous = append(stream, offset, DAY_SECONDS, id, ENTRY_CONTROL, body)
+  announce(stream, previous, offset, DAY_SECONDS, id, ENTRY_CONTROL, body, '0')
   return offset
 end

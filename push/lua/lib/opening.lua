@@ -5,9 +5,7 @@
 -- but not past what there is. Returns fields DEVICE_REREAD<stream> for those that are behind: reading begins
 -- there.
 local function apply_client_cursors(record, token, cursors, first)
-  local rereads = {}
-  if not cursors[first] then return rereads end
-  local clock = stored_clock()
+  local rereads, clock = {}, stored_clock()
   for i = first, #cursors, 2 do
     local stream, offset = cursors[i], tonumber(cursors[i + 1])
     local cursor_field, position_field = DEVICE_CURSOR .. stream, DEVICE_POSITION .. stream
@@ -18,7 +16,7 @@ local function apply_client_cursors(record, token, cursors, first)
       local position = math.max(cursor, tonumber(kept[3] or '0'))
       advance_past(stream, token, cursor, position, to, ACKNOWLEDGED)
       redis.call('HSET', record, cursor_field, str(to))
-      if stream == 'dev:' .. token then trim_acknowledged(stream, to) end
+      if stream == 'dev:' .. token then trim_acknowledged(stream, str(to)) end
     elseif cursor and offset < cursor then
       rereads[#rereads + 1] = DEVICE_REREAD .. stream
       rereads[#rereads + 1] = str(math.max(offset, start or 0))

@@ -21,19 +21,18 @@ end
 local function replace(stream, collapse, offset)
   local key = collapse_key(stream)
   local before = redis.call('HGET', key, collapse)
-  redis.call('HSET', key, collapse, str(offset))
-  if not before then return '0' end
-  local entry = redis.call('XRANGE', log_key(stream), before, before)[1]
+  redis.call('HSET', key, collapse, offset)
+  local entry = before and redis.call('XRANGE', log_key(stream), before, before)[1]
   if not entry then return '0' end
   remove_entry(stream, entry, DROPPED_COLLAPSED)
   return before
 end
 
--- Into the log and on the channel. `keep`: how many entries the log of a device (`max_backlog`), or one
--- that many follow (`max_shared`), may have; `keep.trace`: see channel.lua. Returns how many connectors got it.
-local function post(stream, channel, offset, ttl, id, field, body, keep, collapse)
-  local removes = '0'
-  if collapse then removes = replace(stream, collapse, offset) end
+-- Into the log, at `offset` (as text), and on the channel. `keep`: how many entries the log of a device
+-- (`max_backlog`), or one that many follow (`max_shared`), may have; `keep.trace`: see channel.lua. Returns how
+-- many connectors got it.
+local function post(stream, offset, ttl, id, field, body, keep, collapse)
+  local removes = collapse and replace(stream, collapse, offset) or '0'
   local previous = append(stream, offset, ttl, id, field, body, collapse)
   if previous ~= '0' then
     local max, code = keep.max_shared, DROPPED_RETENTION
@@ -43,5 +42,5 @@ local function post(stream, channel, offset, ttl, id, field, body, keep, collaps
     local dropped = trim_to(stream, max, code)
     if dropped then removes = '-' .. dropped end
   end
-  return announce(channel, previous, offset, ttl, id, field, body, removes, keep.trace)
+  return announce(stream, previous, offset, ttl, id, field, body, removes, keep.trace)
 end

@@ -2,12 +2,15 @@
 -- server's clock key; the last three of ARGV, which are taken off here, are the caller's floor and deadline
 -- by that clock, and what every channel begins with.
 -- Offsets are microseconds since 1970: below 2^53, so a Lua number holds them exactly, but
--- tostring() would round them: `str` writes them, each once in a call.
+-- tostring() would round them: `offset_text` writes them.
 local DAY_SECONDS = 86400
 
+local function offset_text(offset) return string.format('%d', offset) end
+
+-- The text of a number that comes again in a call, as times in milliseconds do.
 local texts = {}
 local function str(number)
-  local text = texts[number] or string.format('%d', number)
+  local text = texts[number] or offset_text(number)
   texts[number] = text
   return text
 end
@@ -28,6 +31,8 @@ local now = math.max(tonumber(time[1]) * 1000000 + tonumber(time[2]), stored_clo
 
 -- A call whose caller has given up does nothing, however long it was on its way.
 if now > deadline then return redis.error_reply('LATE ' .. str(now)) end
+
+local function clock_ms() return (now - now % 1000) / 1000 end
 
 -- The next offset. It is stored before it is used, so that it is never given twice. `more`: how many this call
 -- will ask for after it, each with its own `more`; they are stored with it.

@@ -4,7 +4,7 @@
 local function withdraw_entry(stream, entry, code)
   local removed = remove_entry(stream, entry, code)
   local offset, id = read_entry(entry)
-  announce(channel_of(stream), '0', 0, 0, id, ENTRY_REMOVAL, '', offset)
+  announce(stream, '0', '0', 0, id, ENTRY_REMOVAL, '', offset)
   return removed
 end
 

@@ -4,9 +4,7 @@
 
 local function queue_key(queue) return prefix .. queue end
 
-local function put_work(queue, member)
-  redis.call('ZADD', queue_key(queue), str(math.floor(now / 1000)), member)
-end
+local function put_work(queue, member) redis.call('ZADD', queue_key(queue), str(clock_ms()), member) end
 
 -- At most `limit` of those that were due up to `before_ms`; nobody else takes them until `until_ms`.
 local function claim_work(queue, before_ms, until_ms, limit)

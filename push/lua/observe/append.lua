@@ -10,7 +10,7 @@ local DROPS_A_CALL = 1000
 local SPARE_SECONDS = 86400
 
 local kind, most_each, most = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
-local oldest, of_devices = math.floor(now / 1000) - tonumber(ARGV[4]) * 1000, ARGV[5] ~= ''
+local oldest, of_devices = clock_ms() - tonumber(ARGV[4]) * 1000, ARGV[5] ~= ''
 local seconds = str(tonumber(ARGV[4]) + SPARE_SECONDS)
 local owners, total = journal_owners_key(kind), journal_total(kind)
 

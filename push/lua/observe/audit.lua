@@ -17,6 +17,6 @@ end
 for i = 6, #ARGV do
   redis.call('XADD', key, 'MAXLEN', most, '*', 'e', ARGV[i], 'b', mark)
 end
-redis.call('XTRIM', key, 'MINID', str(math.floor(now / 1000) - seconds * 1000))
+redis.call('XTRIM', key, 'MINID', str(clock_ms() - seconds * 1000))
 redis.call('EXPIRE', key, seconds)
 return 1

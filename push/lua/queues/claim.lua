@@ -4,5 +4,5 @@
 -- ARGV: queue, for how many ms it was due before, for how many ms it is claimed, how many at most.
 -- Returns the members of the queue that were claimed.
 -- uses: work_queue
-local now_ms = math.floor(now / 1000)
+local now_ms = clock_ms()
 return claim_work(ARGV[1], now_ms - tonumber(ARGV[2]), now_ms + tonumber(ARGV[3]), ARGV[4])

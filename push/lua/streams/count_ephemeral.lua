@@ -10,7 +10,7 @@
 local function address_reached(id, token, stream)
   local key, field = message_key(id), LEDGER_LINE .. token
   if redis.call('HGET', key, LEDGER_OFFSET) ~= '0' or redis.call('HEXISTS', key, field) == 1 then return end
-  redis.call('HSET', key, field, WAITING .. '0 ' .. str(math.floor(now / 1000)) .. ' ')
+  redis.call('HSET', key, field, WAITING .. '0 ' .. str(clock_ms()) .. ' ')
   local user = string.match(stream, '^user:(.+)$')
   if user then
     local tokens = redis.call('HGET', key, LEDGER_TOKENS .. user)

@@ -6,7 +6,7 @@
 -- uses: fields, entry, log, remove_entry
 local stream, after, earliest = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local seen, oldest = tonumber(ARGV[4]), now - tonumber(ARGV[5])
-local part, now_ms = 200, math.floor(now / 1000)
+local part, now_ms = 200, clock_ms()
 local shared = string.sub(stream, 1, 4) ~= 'dev:'
 
 local page = redis.call('XRANGE', log_key(stream), str(after + 1), '+', 'COUNT', part)

@@ -1,7 +1,7 @@
 -- Append messages to the logs of their streams and announce them on the channels, or only announce them.
 -- KEYS: clock.
 -- ARGV: how many entries the log of a device may have, and a log that many follow; then each message as
--- msgpack (`PublishedItem` in push/streams/publisher.py).
+-- msgpack (`Message` in push/streams/publisher.py).
 -- Returns for each message {now, offset, id} and per stream how many got it, -1 where the key that must be there
 -- is not. With an idempotency key that came before: the same answer again, or {'mismatch'} for another request.
 -- {'late'} for a message whose caller has given up; {'failed', why} for one that harms no other.
@@ -35,24 +35,23 @@ local function publish(item, to_come)
   end
 
   keep.trace = trace
-  local offset = stored and next_offset(to_come) or 0
-  local reply = { now, offset, id }
+  local at = stored and next_offset(to_come) or 0
+  local offset, reply = offset_text(at), { now, at, id, false }
   local addressed, known = {}, false
 
   for i = 1, #streams, 2 do
     local stream, guard = streams[i], streams[i + 1]
     local before = moved and redis.call('HGET', idem, 's:' .. stream)
+    local connectors = -1
     if before then
-      reply[#reply + 1] = tonumber(before)
+      connectors = tonumber(before)
       known = known or before ~= '-1'
-    elseif guard ~= '' and redis.call('EXISTS', prefix .. guard) == 0 then
-      reply[#reply + 1] = -1
-    else
+    elseif guard == '' or redis.call('EXISTS', prefix .. guard) == 1 then
       addressed[#addressed + 1] = stream
-      local channel = channel_of(stream)
-      reply[#reply + 1] = stored and post(stream, channel, offset, ttl, id, field, body, keep, collapse)
-        or announce(channel, '0', offset, ttl, id, field, body, '0', trace)
+      connectors = stored and post(stream, offset, ttl, id, field, body, keep, collapse)
+        or announce(stream, '0', offset, ttl, id, field, body, '0', trace)
     end
+    reply[(i + 7) / 2] = connectors -- after the first three
   end
 
   if to and #addressed > 0 then begin_record(id, to, offset, ttl, addressed, trace, not idem) end

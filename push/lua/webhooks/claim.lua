@@ -18,7 +18,7 @@ local due, waiting = webhook_due_key(endpoint), webhook_waiting_key(endpoint)
 local max_age_us = tonumber(ARGV[5])
 local lost = lose_aged(endpoint, max_age_us, 100)
 
-local now_ms = math.floor(now / 1000)
+local now_ms = clock_ms()
 local answer = { '', redis.call('ZCARD', waiting), lost }
 local paused = redis.call('GET', webhook_pause_key(endpoint))
 if paused then

@@ -38,11 +38,11 @@ if waits_since and not is_replayed then
   end
 end
 if pause_ms ~= '0' then
-  local until_ms = str(math.floor(now / 1000) + tonumber(pause_ms))
+  local until_ms = str(clock_ms() + tonumber(pause_ms))
   redis.call('SET', webhook_pause_key(endpoint), until_ms, 'PX', pause_ms)
 end
 local next_ms = outcome == 'again' and not is_replayed and due_ms or ''
-local at_ms = str(math.floor(now / 1000))
+local at_ms = str(clock_ms())
 local attempt = cmsgpack.pack({ id, type, at_ms, status, failure, took_ms, next_ms })
 local at = str(next_offset()) .. '-0'
 redis.call('XADD', webhook_attempts_key(endpoint), 'MAXLEN', '~', 10000, at, 'a', attempt)

@@ -18,15 +18,15 @@ from service_identity import VerificationError
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
 from twisted.python.failure import Failure
+
+log = Logger()
+
+Handler = Callable[[bytes], None]
 
 USUAL_READ_BYTES = FileDescriptor.bufferSize
 LARGE_READ_BYTES = 512 * 1024  # once Redis had more to say than a usual read
-
-
-def _pack(command: Sequence[bytes | str | int]) -> bytes:
-    packed: bytes = hiredis.pack_command(tuple(command))  # type: ignore[arg-type]  # says: of one
-    return packed
 
 
 def end_reason(why: Failure) -> str:
@@ -68,7 +68,7 @@ class RedisProtocol(txredisapi.RedisProtocol):
         error."""
         if not self.connected:
             raise txredisapi.ConnectionError("Not connected")
-        self.transport.write(_pack(command))
+        self.transport.write(hiredis.pack_command(command))  # type: ignore[arg-type]  # says: of one
         answer: Deferred[Any] = Deferred()
         self._asked.append((answer, self._monotonic(), replies))
         return answer
@@ -144,17 +144,27 @@ class CommandProtocol(RedisProtocol):
         self._measured(self._monotonic() - asked_at)
 
 
+class ChannelHandlers(dict[bytes, Handler]):
+    """Who gets what is published on which channel, and how many `messages` came."""
+
+    messages = 0
+
+
 class SubscriberProtocol(RedisProtocol):
-    """Subscriptions. Each command's Deferred fires when *all* its channels were confirmed."""
+    """Subscriptions. Each command's Deferred fires when *all* its channels were confirmed.
+
+    What comes goes to the handler of its channel, if there is one by then; one that fails is
+    logged.
+    """
 
     def __init__(
         self,
         monotonic_seconds: Callable[[], float],
         on_lost: Callable[[RedisProtocol], None],
-        on_message: Callable[[bytes, bytes], None],
+        handlers: ChannelHandlers,
     ) -> None:
         super().__init__(monotonic_seconds, on_lost)
-        self._on_message = on_message
+        self._handlers = handlers
 
     def subscribe_to(self, channels: Sequence[bytes]) -> Deferred[Any]:
         return self.call(b"SUBSCRIBE", *channels, replies=len(channels))
@@ -163,10 +173,22 @@ class SubscriberProtocol(RedisProtocol):
         return self.call(b"UNSUBSCRIBE", *channels, replies=len(channels))
 
     def _received(self, reply: object) -> None:
-        if type(reply) is list and len(reply) == 3 and reply[0] == b"message":
-            self._on_message(reply[1], reply[2])
-        else:
+        if type(reply) is not list or len(reply) != 3 or reply[0] != b"message":
             super()._received(reply)
+            return
+        _, channel, payload = reply
+        self._handlers.messages += 1
+        handler = self._handlers.get(channel)
+        if handler is None:
+            return
+        try:
+            handler(payload)
+        except Exception:
+            log.failure(
+                "A handler of channel {channel!r} failed",
+                channel=channel,
+                event="redis.handler_failed",
+            )
 
     def waiting_seconds(self) -> float:
         """How long the oldest unconfirmed command has waited in silence; 0 when none does.

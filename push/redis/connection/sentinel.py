@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 
 from push.redis.connection.availability import Availability
 from push.redis.connection.errors import NoMaster
-from push.redis.connection.protocols import CommandProtocol, SubscriberProtocol
+from push.redis.connection.protocols import ChannelHandlers, CommandProtocol, SubscriberProtocol
 from push.redis.connection.supervised import (
     ProtocolFactory,
     SupervisedConnection,
@@ -75,10 +75,11 @@ class Sentinels:
         self._jobs = TaskGroup()
         self._polls = Periodic(reactor, POLL_SECONDS, self._look, _log_failure)
         self._news = Availability(reactor, f"{address} (news of fail-overs)")
+        handlers = ChannelHandlers({SWITCHES: self._announced})
         self._listener: SupervisedConnection[SubscriberProtocol] = SupervisedConnection(
             reactor,
             self._locate_sentinel,
-            lambda lost: SubscriberProtocol(reactor.seconds, lost, self._announced),
+            lambda lost: SubscriberProtocol(reactor.seconds, lost, handlers),
             self._listen,
             name=str(address),
             purpose="news of fail-overs",
@@ -185,7 +186,7 @@ class Sentinels:
         self._news.all_up()
         self._look()  # it may have happened before we listened
 
-    def _announced(self, channel: bytes, payload: bytes) -> None:
+    def _announced(self, payload: bytes) -> None:
         if payload.split(b" ", 1)[0] == self._address.master.encode():
             self._look()
 

@@ -7,31 +7,27 @@ confirmed, so that a confirmation always belongs to the latest wish.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.logger import Logger
 
 from push.redis.connection.errors import StoreUnavailable
-from push.redis.connection.protocols import SubscriberProtocol
+from push.redis.connection.protocols import ChannelHandlers, Handler, SubscriberProtocol
 from push.runtime.ports import Clock
 from push.runtime.tasks import within
 from push.runtime.timers import Debounced
 
-log = Logger()
-
 CHANNELS_PER_COMMAND = 512
-Handler = Callable[[bytes], None]
 
 
 class Subscriptions:
-    """Wanted channels with their handlers, and the connection of the moment."""
+    """Wanted channels with their handlers, and the connection of the moment. `prefix` begins the
+    name of each channel."""
 
-    def __init__(self, reactor: Clock) -> None:
-        self.messages = 0  # received, of all channels and connections
+    def __init__(self, reactor: Clock, prefix: bytes) -> None:
+        self._prefix = prefix
         self.losses = 0  # of connections: messages may have been missed whenever it has grown
-        self._handlers: dict[bytes, Handler] = {}
+        self.handlers = ChannelHandlers()
         self._protocol: SubscriberProtocol | None = None
         self._sent: set[bytes] = set()
         self._confirmed: set[bytes] = set()
@@ -39,50 +35,40 @@ class Subscriptions:
         self._changed: set[bytes] = set()
         self._soon = Debounced(reactor, 0, self._flush)
 
-    def start_subscribing(self, channel: bytes, handler: Handler) -> Deferred[None]:
-        """Subscribe to `channel`; the Deferred fires once Redis confirmed it (now, if it has).
+    def subscribe(self, name: str, handler: Handler) -> Deferred[None]:
+        """Subscribe to the channel `name`; the Deferred fires once Redis confirmed it (now, if it
+        has).
 
         It waits as long as Redis is unreachable, or until `unsubscribe`: the caller cancels it at
         its deadline. There is one handler a channel.
         """
-        self._handlers[channel] = handler
+        channel = self._prefix + name.encode()
+        self.handlers[channel] = handler
         if channel in self._confirmed:
             return succeed(None)
         waiter: Deferred[None] = Deferred(lambda d: self._forget_waiter(channel, d))
         self._waiters.setdefault(channel, []).append(waiter)
-        self._note(channel)
+        self._changed.add(channel)
+        self._soon.request()
         return waiter
 
-    def unsubscribe(self, channel: bytes) -> None:
-        """End the subscription to `channel`; callers that wait for it are released."""
-        if self._handlers.pop(channel, None) is not None:
-            self._note(channel)
+    def unsubscribe(self, name: str) -> None:
+        """End the subscription to the channel; callers that wait for it are released."""
+        channel = self._prefix + name.encode()
+        if self.handlers.pop(channel, None) is not None:
+            self._changed.add(channel)
+            self._soon.request()
             for waiter in self._waiters.pop(channel, ()):
                 waiter.callback(None)
-
-    def message(self, channel: bytes, payload: bytes) -> None:
-        """Hand a message that came to the handler; a handler that fails is logged."""
-        self.messages += 1
-        handler = self._handlers.get(channel)
-        if handler is None:
-            return
-        try:
-            handler(payload)
-        except Exception:
-            log.failure(
-                "A handler of channel {channel!r} failed",
-                channel=channel,
-                event="redis.handler_failed",
-            )
 
     async def restore(self, protocol: SubscriberProtocol) -> None:
         """Subscribe everything wanted on a new connection, and wait until all is confirmed."""
         self.lost()
         self._protocol = protocol
-        channels = list(self._handlers)
+        channels = list(self.handlers)
         for batch in _batches(channels):
             # What changed meanwhile was seen to by `_flush`.
-            batch = [c for c in batch if c in self._handlers and c not in self._sent]
+            batch = [c for c in batch if c in self.handlers and c not in self._sent]
             if batch:
                 self._sent.update(batch)
                 await protocol.subscribe_to(batch)
@@ -107,17 +93,13 @@ class Subscriptions:
             if not waiters:
                 del self._waiters[channel]
 
-    def _note(self, channel: bytes) -> None:
-        self._changed.add(channel)
-        self._soon.request()
-
     def _flush(self) -> None:
         if self._protocol is None:
             self._changed.clear()  # `restore` goes by the wishes, not by the changes
             return
         changed, self._changed = self._changed, set()
-        added = [c for c in changed if c in self._handlers and c not in self._sent]
-        removed = [c for c in changed if c not in self._handlers and c in self._confirmed]
+        added = [c for c in changed if c in self.handlers and c not in self._sent]
+        removed = [c for c in changed if c not in self.handlers and c in self._confirmed]
         for batch in _batches(added):
             self._sent.update(batch)
             answer = self._protocol.subscribe_to(batch)
@@ -132,8 +114,9 @@ class Subscriptions:
             if channel not in self._sent:
                 continue
             self._confirmed.add(channel)
-            if channel not in self._handlers:
-                self._note(channel)
+            if channel not in self.handlers:
+                self._changed.add(channel)
+                self._soon.request()
             for waiter in self._waiters.pop(channel, ()):
                 waiter.callback(None)
 
@@ -153,6 +136,6 @@ def no_subscription() -> StoreUnavailable:
 
 
 async def subscribed_in_time(subscribed: Deferred[Any], seconds: float, reactor: Clock) -> None:
-    """Wait for what `start_subscribing` returned. Raises `StoreUnavailable` when Redis does not
+    """Wait for what `subscribe` returned. Raises `StoreUnavailable` when Redis does not
     confirm within `seconds`."""
     await within(seconds, reactor, subscribed, no_subscription)

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from struct import Struct
 
 from push.wire.codecs.codec import PushedMessage
-from push.wire.frames import HEADER_BYTES, FrameDecoder, encode_frame
-from push.wire.signals import Signal, SubSignal
+from push.wire.frames import HEADER, HEADER_BYTES, FrameDecoder, encode_frame
+from push.wire.signals import MAGIC, VERSION, Signal, SubSignal
 
 _BARE_ACKNOWLEDGEMENT = encode_frame(Signal.PUB_ACK)[:8]
 _HEADS = Struct(">8sH")
+_PUSH = int(Signal.PUSH)  # a member of an Enum takes a call each time
 
 
 class BinaryCodec:
@@ -35,7 +36,8 @@ class BinaryCodec:
         return encode_frame(signal, int(sub_signal), message_id, body)
 
     def push(self, message: PushedMessage, message_id: int) -> bytes:
-        return encode_frame(Signal.PUSH, 0, message_id, message.body)
+        body = message.body  # as `encode_frame` does: this is made for each message
+        return HEADER.pack(MAGIC, VERSION, _PUSH, len(body), 0, message_id) + body
 
 
 BINARY = BinaryCodec()

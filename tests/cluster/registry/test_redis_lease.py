@@ -43,11 +43,11 @@ async def test_a_lost_announcement_shows_at_the_next_one(
     one, other = redis_cluster.registry(), redis_cluster.registry()
     await one.register(entry("n1"))
     await wait_until(lambda: names(other) == {"n1"})
-    subscribe_channel = other._announced
+    announced = other._announced
     server = redis_cluster.servers[1]
-    await server.subscribe_channel("cluster", lambda payload: None)
+    await server.subscriptions.subscribe("cluster", lambda payload: None)
     await one.register(entry("n2"))
-    await server.subscribe_channel("cluster", subscribe_channel)
+    await server.subscriptions.subscribe("cluster", announced)
     await one.register(entry("n3"))
     await wait_until(lambda: names(other) == {"n1", "n2", "n3"})
 

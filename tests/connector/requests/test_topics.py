@@ -616,11 +616,11 @@ async def test_the_answer_waits_until_the_channel_is_heard(
     device: Make, node: Any, dial: Make, wait_until: WaitUntil, kind: str
 ) -> None:
     """What is in no log would be lost otherwise. Who goes away meanwhile leaves nothing behind."""
-    subscribe_channel, waiting = node.store.subscribe_channel, []
+    subscribe, waiting = node.store.subscriptions.subscribe, []
 
     def slow_to_hear(name: str, handler: Any) -> Deferred[None]:
         if not name.startswith("live:topic:"):
-            return subscribe_channel(name, handler)
+            return subscribe(name, handler)
         confirmed: Deferred[None] = Deferred()
         waiting.append((confirmed, name, handler))
         return confirmed
@@ -632,7 +632,7 @@ async def test_the_answer_waits_until_the_channel_is_heard(
         await client.connect(**({"jwt": jwt_of()} if kind == "user" else {}))
         clients.append(client)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(node.store, "subscribe_channel", slow_to_hear)
+        patched.setattr(node.store.subscriptions, "subscribe", slow_to_hear)
         asked = send(clients[0], RequestName.TS, {"topic": "news"})
         send(clients[1], RequestName.TS, {"topic": "other"})
         await wait_until(lambda: len(waiting) == 2)
@@ -643,7 +643,7 @@ async def test_the_answer_waits_until_the_channel_is_heard(
         await wait_until(lambda: len(node.gateway.connections) == 1)
         next(each for each in waiting if each[1].endswith("other"))[0].callback(None)  # as `drop`
     confirmed, name, handler = next(each for each in waiting if each[1].endswith("news"))
-    await subscribe_channel(name, handler)
+    await subscribe(name, handler)
     confirmed.callback(None)
 
     assert json.loads((await clients[0].answer(Signal.PUB_ACK, asked)).body) == {"ok": True}

@@ -21,6 +21,7 @@ from push.daemons.config.value_types import ListenAddress
 from push.daemons.process.listening import Listener
 from push.http.edge.arrivals import WaitingArrivals
 from push.http.edge.small_reads import REST_SECONDS, SmallReads
+from push.http.framework.access import Guards
 from push.http.framework.port import (
     SMALL_READ_BYTES,
     SMALL_READS_AT_ONCE,
@@ -76,10 +77,9 @@ async def served(behind: Behind, keyring: Keyring, wait_until: Any) -> AsyncIter
     site = make_site(
         reactor,  # type: ignore[arg-type]
         [make_api_of(behind, reactor), make_sub(behind, behind, open_registration=False)],
-        keyring=keyring,
+        Guards(keyring, Origins(["same-host"])),
         registry=CollectorRegistry(),
         problems=list,
-        origins=Origins(["same-host"]),
     )
     found = Served(site)
     found.listener.startService()

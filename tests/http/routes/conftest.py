@@ -12,6 +12,8 @@ from prometheus_client import CollectorRegistry
 
 from push.access.api_keys import Keyring
 from push.daemons.apps import make_apps
+from push.http.edge.auditing import Auditing
+from push.http.framework.access import Guards
 from push.http.framework.site import LimitedSite
 from push.http.server import make_site
 from push.pushing.service import Push
@@ -118,10 +120,9 @@ def make_api(
         site = make_site(
             reactor,
             make_apps(node.domain, {"api", "sub"}, lambda: Configuration("n1", {})),
-            keyring=node.keyring,
+            Guards(node.keyring, auditing=Auditing(node.domain.observer.audit)),
             registry=CollectorRegistry(),
             problems=list,
-            audit=node.domain.observer.audit,
         )
         return API(node, site, wait_until)
 

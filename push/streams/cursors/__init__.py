@@ -1,0 +1,1 @@
+"""How far each session has come in its streams: stored, in batches."""
