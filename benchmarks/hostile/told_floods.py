@@ -5,28 +5,23 @@ from __future__ import annotations
 
 import contextlib
 import json
-import time
 from collections.abc import Iterable
 from http.client import HTTPConnection
 
 from benchmarks.hostile.attacker import Attacker, flood
-from benchmarks.hostile.backlog_floods import MOST_TOPICS, group_of, opened
+from benchmarks.hostile.backlog_floods import group_of
 from benchmarks.hostile.crowd_floods import (
-    TOPIC,
     all_of_them,
     ask_in_turn,
-    broadcast,
     crowd_of,
-    following,
 )
-from benchmarks.hostile.crowds import WAIT_SECONDS, call
-from benchmarks.hostile.request_floods import asked, body_of
+from benchmarks.hostile.crowds import WAIT_SECONDS
+from benchmarks.hostile.request_floods import body_of
 from push.wire.signals import RequestName
 
 CONVERSATIONS = 100
 MESSAGES = 200
 MOST_TOLD_OF_READING = 200  # members of a group
-TOGETHER = 25  # messages of one HTTP request
 
 
 def user_of(attacker: Attacker) -> str:
@@ -93,44 +88,3 @@ def crowd_typing(attacker: Attacker) -> None:
     crowd = crowd_of(attacker, own_users=True)
     group = group_of(attacker, crowd.sessions[0], all_of_them(attacker)[:500])
     ask_in_turn(crowd, (RequestName.TP, body_of(conversation=f"group:{group}")))
-
-
-@flood("follows-many", "a window of one message, and a hundred topics that all have some waiting")
-def follows_many(attacker: Attacker) -> None:
-    names = [f"{TOPIC}.{number}" for number in range(MOST_TOPICS)]
-    connection = attacker.session()
-    for name in names:
-        asked(connection, RequestName.TS, body_of(topic=name))
-    connection.close(abruptly=True)
-    while True:
-        pushes = [{"to": {"topic": name}, "data": "x", "ttl": 60} for name in names]
-        call(attacker, "POST", "/v1/push/batch", pushes)
-        connection = opened(attacker, window=1)
-        for _ in range(200):
-            connection.wait(1)
-        connection.close(abruptly=True)
-
-
-@flood("acks-never", "sessions with full windows that acknowledge nothing")
-def acks_never(attacker: Attacker) -> None:
-    crowd = following(attacker)
-    for connection in crowd.sessions:
-        connection.acknowledges = False
-    while True:
-        if attacker.number == 0:
-            for _ in range(TOGETHER):
-                broadcast(attacker, "x" * 1000)
-        crowd.take(1.0)
-
-
-@flood("reconnects", "thirty sessions of an attacker, each taken over by a newer one in turn")
-def reconnects(attacker: Attacker) -> None:
-    crowd = crowd_of(attacker, "tcp", "ws")
-    while True:
-        for place in range(len(attacker.crowd)):
-            carrier = ("ws", "tcp")[place % 2]
-            newer = attacker.dial(carrier)
-            newer.connect(attacker.crowd[place])
-            newer.close(abruptly=True)
-            crowd.take(0)
-        time.sleep(0.01)

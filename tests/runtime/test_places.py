@@ -1,5 +1,5 @@
-"""As many are done at a time as do not make each other wait, the rest in order; one that is held for
-long holds up nobody."""
+"""As many are done at a time as do not make each other wait, the rest in order; one that is held
+for long holds up nobody."""
 
 from __future__ import annotations
 
