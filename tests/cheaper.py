@@ -20,6 +20,7 @@ _compiled: dict[str, dict[str, Any]] = {}
 
 def set_up() -> None:
     gc.set_threshold(YOUNG_OBJECTS, *gc.get_threshold()[1:])
+    # mypy takes no function for a method of a class that is there already.
     Rule.compile = _compile_once  # type: ignore[method-assign]
     # At each test pytest looks, in 1.5 ms, which Twisted its trial is of. No test here is of trial.
     _pytest.unittest._get_twisted_version = lambda: _pytest.unittest.TwistedVersion.NotInstalled

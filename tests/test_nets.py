@@ -76,7 +76,8 @@ def run_pytest(
 ) -> subprocess.CompletedProcess[str]:
     shutil.copy(ROOT / "tests" / "conftest.py", folder)
     (folder / "test_sample.py").write_text(text)
-    (folder / "pytest.ini").write_text("[pytest]\naddopts = -ra -p no:cacheprovider\n")
+    options_always = "-ra -p no:cacheprovider -p no:schemathesis"  # as in pyproject.toml
+    (folder / "pytest.ini").write_text(f"[pytest]\naddopts = {options_always}\n")
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-q", *options],
         cwd=folder,

@@ -27,7 +27,7 @@ from push.connector.limits.connector_limits import ConnectorLimits
 from push.connector.limits.read_queue import OVER_RATE_SECONDS
 from push.connector.protocol_events import ProtocolEvents
 from push.connector.requests.chat import ChatRequests
-from push.connector.requests.dispatch import RequestDispatcher
+from push.connector.requests.dispatch import RequestDispatcher, handlers_of
 from push.connector.requests.handshake import Handshake
 from push.connector.requests.topics import TopicRequests
 from push.connector.sessions.device_session import DeviceSession, Phase, SessionConnection
@@ -107,7 +107,8 @@ class Gateway:
         return ConnectorLimits(self.clock, wanted, is_short, self._over_rate, self.connections)
 
     def _make_requests(self, topics: TopicRequests) -> RequestDispatcher:
-        handlers = {**topics.handlers, **ChatRequests(self._services.chat).handlers}
+        chat = ChatRequests(self._services.chat)
+        handlers = {**handlers_of(topics), **handlers_of(chat)}
         bans, may_begin = self._services.bans, self.limits.may_begin
         return RequestDispatcher(handlers, self.freshness, bans, self, may_begin)
 

@@ -178,7 +178,7 @@ class Publisher:
         )
 
     async def release(self, idempotency_key: IdempotencyKey) -> None:
-        """Another request may have a key that was claimed in vain. Raises `StoreUnavailable`."""
+        """The key was claimed for nothing: it is free again. Raises `StoreUnavailable`."""
         server, key = self._claim_of(idempotency_key)
         await server.command("DEL", key)
 

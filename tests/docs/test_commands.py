@@ -203,7 +203,9 @@ def test_the_commands_for_topics(shell: Shell) -> None:
 def test_the_commands_for_the_start(shell: Shell) -> None:
     """The examples of docs/start.md, one after another in one shell, in the folder of the data."""
     # The virtual environment is not in this folder, and its commands are in the PATH already.
-    commands = "\n".join(blocks("docs/start.md")).replace("$PWD/.venv/bin", str(BIN))
+    commands = "\n".join(blocks("docs/start.md")).replace(
+        "$PWD/.venv/bin", f"{warm.commands()}:{BIN}"
+    )
     output = shell.run(commands)
     assert re.search(r"\bstored\b.*\backnowledged\b", output, re.DOTALL)
     assert output.count("Are you there?") == 1

@@ -11,7 +11,7 @@ from benchmarks.running import started_server
 from tests.amounts import amount
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
-EXAMPLES = amount(5, 15)  # of each operation, beside those that go through the document's limits
+EXAMPLES = amount(3, 15)  # of each operation, beside those that go through the document's limits
 PATIENCE_SECONDS = 600
 
 

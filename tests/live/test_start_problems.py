@@ -37,7 +37,8 @@ def start(
         **({} if tap == "push" else {"redis_url": "redis://127.0.0.1:1"}),
         **settings,
     }
-    command = [TWISTD, "-n", "--pidfile=", f"--logfile={folder / 'log'}", *of_twistd, tap, *options]
+    twistd = TWISTD if files is None else str(warm.commands() / "twistd")
+    command = [twistd, "-n", "--pidfile=", f"--logfile={folder / 'log'}", *of_twistd, tap, *options]
     if files is not None:
         command = ["sh", "-c", f'ulimit -n {files}; exec "$@"', "sh", *command]
     ran = warm.run(

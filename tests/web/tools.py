@@ -21,7 +21,7 @@ SCREENSHOTS = ROOT / "build" / "screenshots"
 KEEPS_SCREENSHOTS = os.environ.get("PUSH_TEST_SCREENSHOTS", "") not in ("", "0")
 MODULES = ("push.js", "push-chat.js", "push-tabs.js")
 # The first one there is. Without windows it takes two thirds of the processor time.
-CHROMIUMS = ("/tmp/s21/chs.sh", "/usr/bin/chromium-headless-shell", "/usr/bin/chromium")
+CHROMIUMS = ("/usr/bin/chromium-headless-shell", "/usr/bin/chromium")
 
 
 def node() -> str:

@@ -6,14 +6,17 @@ little several times rests, and what it sends meanwhile comes in one read.
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Protocol
 
 from push.runtime.ports import Clock
 from push.runtime.timers import Debounced
 
 REST_SECONDS = 0.1
-# With many of them the rest is longer: together they are read 2,000 times a second at most.
-REST_SECONDS_EACH = 0.0005
+# With many of them the rest is longer: so many are read in a turn of the reactor, and together they
+# are 2,000 times a second at most.
+READ_AT_ONCE = 20
+PAUSE_SECONDS = 0.01
 
 
 class RestingConnection(Protocol):
@@ -21,19 +24,22 @@ class RestingConnection(Protocol):
 
 
 class SmallReads:
-    """Those that rest, all until the same moment."""
+    """Those that rest, in the order in which they began to."""
 
     def __init__(self, clock: Clock) -> None:
-        self._resting: list[RestingConnection] = []
-        self._rest_seconds = REST_SECONDS
-        self._rest = Debounced(clock, REST_SECONDS, self._end)
+        self._clock = clock
+        self._resting: deque[tuple[float, RestingConnection]] = deque()  # until when
+        self._next = Debounced(clock, REST_SECONDS, self._end_some)
 
     def add(self, connection: RestingConnection) -> None:
-        self._resting.append(connection)
-        self._rest.request(self._rest_seconds)
+        self._resting.append((self._clock.seconds() + REST_SECONDS, connection))
+        self._next.request()
 
-    def _end(self) -> None:
-        resting, self._resting = self._resting, []
-        self._rest_seconds = max(REST_SECONDS, len(resting) * REST_SECONDS_EACH)
-        for connection in resting:
-            connection.read_again()
+    def _end_some(self) -> None:
+        now = self._clock.seconds()
+        for _ in range(READ_AT_ONCE):
+            if not self._resting or self._resting[0][0] > now:
+                break
+            self._resting.popleft()[1].read_again()
+        if self._resting:
+            self._next.request(max(self._resting[0][0] - now, PAUSE_SECONDS))

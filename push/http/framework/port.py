@@ -17,7 +17,7 @@ from twisted.internet.main import CONNECTION_LOST
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
-from push.http.edge.arrivals import Arrival, ArrivalsSocket, WaitingArrivals
+from push.http.edge.arrivals import LOOKS_AT_ONCE, Arrival, ArrivalsSocket, WaitingArrivals
 from push.http.edge.connection_limits import ConnectionLimits
 from push.http.edge.early_caller import EarlyCaller
 from push.http.edge.incoming import IncomingRequest
@@ -37,8 +37,6 @@ SMALL_READ_BYTES = 512
 SMALL_READS_AT_ONCE = 8
 MAX_BYTES_AT_ONCE = 4 * 1024  # of an answer that does not wait for the next turn
 STRANGERS_AT_ONCE = 4
-# New connections that are looked at in a turn of the reactor.
-NEW_AT_ONCE = 64
 # Connections and requests of an owner that wait for their turn; with more, new ones wait as
 # strangers do.
 MOST_KNOWN_WAITING = 64
@@ -264,7 +262,7 @@ class HttpPort(BoundedPort):
 
     def _look_at_some(self) -> None:
         """Raises OSError."""
-        for _ in range(NEW_AT_ONCE):
+        for _ in range(LOOKS_AT_ONCE):
             if self._waiting_arrivals.is_full:
                 self.stopReading()
                 break
@@ -359,7 +357,7 @@ class RequestSender:
         return self.work_owner
 
     def in_turn(self, work: Work) -> None:
-        """Do it now, or when it is the turn of whom the last request was of."""
+        """Do it now, or when it is the turn of the owner of the last request."""
         self._turns.work(self._served, work)
 
     def recognise(self, request: IncomingRequest) -> None:

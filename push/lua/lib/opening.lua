@@ -16,7 +16,7 @@ local function apply_client_cursors(record, token, cursors, first)
       local position = math.max(cursor, tonumber(kept[3] or '0'))
       advance_past(stream, token, cursor, position, to, ACKNOWLEDGED)
       redis.call('HSET', record, cursor_field, str(to))
-      if stream == 'dev:' .. token then trim_acknowledged(stream, to) end
+      if stream == 'dev:' .. token then trim_acknowledged(stream, str(to)) end
     elseif cursor and offset < cursor then
       rereads[#rereads + 1] = DEVICE_REREAD .. stream
       rereads[#rereads + 1] = str(math.max(offset, start or 0))

@@ -213,7 +213,7 @@ while at <= #moves do
         else
           alike = 1
         end
-        if done_to > done_before and stream == 'dev:' .. token then trim_acknowledged(stream, done_to) end
+        if done_to > done_before and stream == 'dev:' .. token then trim_acknowledged(stream, done_text) end
       end
       if #late > 0 then
         local began = redis.call('HGET', record, DEVICE_START .. stream)

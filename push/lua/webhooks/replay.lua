@@ -10,6 +10,9 @@ for type in string.gmatch(ARGV[2], '%S+') do
   wanted[type] = true
 end
 local now_ms, count = str(clock_ms()), 0
+-- Where an event has these, see webhook_outbox.lua.
+local EVENT_TYPE = 1
+local EVENT_ENDPOINTS = 4
 
 local function has_failed(id)
   return redis.call('ZSCORE', webhook_failed_key(endpoint), id)
@@ -17,9 +20,10 @@ local function has_failed(id)
 end
 
 -- The endpoint is among those that the event waits for.
-local function address(id, packed, event)
-  if string.find(' ' .. event[4] .. ' ', ' ' .. endpoint .. ' ', 1, true) then return packed end
-  event[4] = event[4] .. ' ' .. endpoint
+local function address(id, event)
+  local endpoints = event[EVENT_ENDPOINTS]
+  if string.find(' ' .. endpoints .. ' ', ' ' .. endpoint .. ' ', 1, true) then return end
+  event[EVENT_ENDPOINTS] = endpoints .. ' ' .. endpoint
   redis.call('HSET', WEBHOOK_EVENTS, id, cmsgpack.pack(event))
 end
 
@@ -28,8 +32,8 @@ for _, id in ipairs(page) do
   after = event_offset(id)
   local packed = redis.call('HGET', WEBHOOK_EVENTS, id)
   local event = packed and cmsgpack.unpack(packed)
-  if event and wanted[event[1]] and (not only_failed or has_failed(id)) then
-    address(id, packed, event)
+  if event and wanted[event[EVENT_TYPE]] and (not only_failed or has_failed(id)) then
+    address(id, event)
     redis.call('ZADD', webhook_waiting_key(endpoint), str(now), id)
     redis.call('ZADD', webhook_due_key(endpoint), now_ms, id)
     redis.call('HDEL', webhook_tries_key(endpoint), id)
