@@ -15,6 +15,7 @@ from benchmarks.hostile import (
     request_floods,
     segment_floods,
     session_floods,
+    told_floods,
     web_floods,
 )
 from benchmarks.hostile.attacker import FLOODS, Attacker, Flood
@@ -35,5 +36,6 @@ __all__ = [
     "request_floods",
     "segment_floods",
     "session_floods",
+    "told_floods",
     "web_floods",
 ]

@@ -1,14 +1,23 @@
-"""So many are done at a time, the rest in order; one that is held for long holds up nobody."""
+"""As many are done at a time as do not make each other wait, the rest in order; one that is held
+for long holds up nobody."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from push.runtime.places import HOLD_SECONDS, RESTED_SECONDS, Places
+from push.runtime.places import (
+    HOLD_SECONDS,
+    LEAST_PLACES,
+    MOST_PLACES,
+    QUICK_SECONDS,
+    REMEMBERED_SECONDS,
+    RESTED_SECONDS,
+    Places,
+)
 
 AT_A_TIME = 3
 
@@ -63,7 +72,7 @@ def test_who_had_no_place_lately_comes_first(works: Works) -> None:
     assert works.begun[3:] == [5]
     works.clock.advance(RESTED_SECONDS)
     works.begin("bob")  # 7
-    for number in (1, 2, 5, 7):
+    for number in (1, 2, 5, 7, 3):
         works.ends[number].callback(None)
     assert works.begun[4:] == [7, 3, 4, 6]
 
@@ -106,6 +115,53 @@ def test_what_is_held_for_long_holds_up_nobody(works: Works) -> None:
     assert len(works.begun) == 2 * AT_A_TIME
     works.clock.advance(HOLD_SECONDS)
     assert len(works.begun) == 2 * AT_A_TIME + 1
+
+
+def under_way(works: Works) -> list[int]:
+    return [number for number in works.begun if not works.ends[number].called]
+
+
+def test_what_is_slow_gives_back_no_place_while_others_end(works: Works) -> None:
+    for _ in range(3 * AT_A_TIME):
+        works.begin()
+    for _ in range(AT_A_TIME):
+        works.clock.advance(HOLD_SECONDS * 0.9)
+        assert len(under_way(works)) == AT_A_TIME
+        works.ends[under_way(works)[-1]].callback(None)
+    works.clock.advance(HOLD_SECONDS)
+    assert len(under_way(works)) > AT_A_TIME
+
+
+def carry_out(works: Works, number: int, seconds: Callable[[int], float]) -> int:
+    """So many, each of which takes `seconds` of the number that is under way; how many of them are
+    at last."""
+    for owner in range(number):
+        works.begin(str(owner))
+    at_a_time = 0
+    while len(works.begun) < len(works.ends):
+        begun = under_way(works)
+        at_a_time = len(begun)
+        works.clock.advance(seconds(at_a_time))
+        for each in begun:
+            works.ends[each].callback(None)
+    for each in under_way(works):
+        works.ends[each].callback(None)
+    return at_a_time
+
+
+def test_there_are_fewer_while_they_wait_for_each_other(works: Works) -> None:
+    carry_out(works, 200, lambda _: QUICK_SECONDS / 2)  # as quick as one can be
+    assert carry_out(works, 500, lambda number: number * QUICK_SECONDS) <= 2 * LEAST_PLACES
+
+
+def test_there_are_more_where_each_takes_long_by_itself(works: Works) -> None:
+    assert carry_out(works, 1500, lambda _: HOLD_SECONDS / 2) > MOST_PLACES / 2
+
+
+def test_how_quick_one_was_is_forgotten(works: Works) -> None:
+    assert carry_out(works, 200, lambda _: QUICK_SECONDS / 8) > AT_A_TIME
+    works.clock.advance(2 * REMEMBERED_SECONDS)
+    assert carry_out(works, 1500, lambda _: HOLD_SECONDS / 2) > AT_A_TIME
 
 
 def test_thousands_that_end_at_once_are_not_deep(works: Works) -> None:

@@ -34,7 +34,7 @@ from push.wire.idents import GROUP_PREFIX, USER_PREFIX, Snowflake, device_stream
 from push.wire.signals import TAKEN_OVER_REASON, DisconnectCode
 
 RETRY_SECONDS = 1.0
-RECORDS_AT_A_TIME = 8  # that are read again: a new group changes those of all its members
+RECORDS_AT_A_TIME = 8  # that are read again, at first: a new group changes all its members'
 EVERYONE = "*"
 
 

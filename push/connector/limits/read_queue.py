@@ -48,7 +48,7 @@ FRAMES_AT_ONCE_PER_TURN = 128
 ASIDE_SECONDS = 0.25
 OVER_RATE_SECONDS = 10.0
 # Of all sessions: what everybody else asks of Redis waits behind those, however many sessions there
-# are, and however little each of them asks.
+# are, and however little each of them asks. At first; see `Places`.
 REQUESTS_AT_A_TIME = 16
 _RATES = (FRAMES_PER_SECOND, BYTES_PER_SECOND)
 

@@ -13,9 +13,10 @@ if not request.limit then return done(described(group)) end
 
 local begin = request.cursor == '' and '-' or '(' .. request.cursor
 local users = redis.call('ZRANGEBYLEX', names_key(gid), begin, '+', 'LIMIT', 0, request.limit + 1)
+local more = table.remove(users, request.limit + 1) and 1 or 0
 local members = {}
-for i = 1, math.min(#users, request.limit) do
-  local member = member_of(gid, users[i])
-  members[i] = { users[i], member.role, member.muted and 1 or 0 }
+for i, text in ipairs(#users > 0 and redis.call('HMGET', members_key(gid), unpack(users)) or {}) do
+  local role, muted = string.match(text, '^(%a+) (%d)')
+  members[i] = { users[i], role, tonumber(muted) }
 end
-return done(members, #users > request.limit and 1 or 0)
+return done(members, more)

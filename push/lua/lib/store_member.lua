@@ -1,4 +1,4 @@
--- Writing a member of a group; read by `member_of`.
+-- Writing a member of a group; read by `member_of` and get_group.lua.
 -- uses: group_keys
 
 local function store_member(gid, member)
