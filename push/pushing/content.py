@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import msgspec
 
-from push.streams.message import MessageContent, encode_content
 from push.wire import defaults
 
 
@@ -24,8 +23,19 @@ class PushContent(msgspec.Struct, frozen=True):
     collapse: str | None = None
 
 
+class _MessageContent(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What devices get of it. `id` is the message's name."""
+
+    id: str
+    data: msgspec.Raw
+    title: str | None = None
+    body: str | None = None
+    encoding: str | None = None
+
+
+_encode = msgspec.json.Encoder().encode
+
+
 def encoded(id: str, content: PushContent) -> bytes:
-    """The same with the message's id, as devices get it."""
-    return encode_content(
-        MessageContent(id, content.data, content.title, content.body, content.encoding)
-    )
+    """What does not depend on the stream of the PUSH that devices get."""
+    return _encode(_MessageContent(id, content.data, content.title, content.body, content.encoding))

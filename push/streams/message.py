@@ -7,7 +7,6 @@ and times in front of it without parsing it again.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 
 import msgspec
 
@@ -27,20 +26,6 @@ class _Typing(msgspec.Struct):
 
 _decode_typing = msgspec.json.Decoder(_Typing).decode
 _decode_control = msgspec.json.Decoder(dict[str, str]).decode
-_encoder = msgspec.json.Encoder()
-
-
-class MessageContent(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a publisher says. `data` is the JSON value's own bytes; `id` is the message's name."""
-
-    id: str
-    data: msgspec.Raw
-    title: str | None = None
-    body: str | None = None
-    encoding: str | None = None
-
-
-encode_content: Callable[[MessageContent], bytes] = _encoder.encode
 
 
 def push_body(stream: str, offset: bytes, ts_ms: bytes, expires_ms: bytes, content: bytes) -> bytes:

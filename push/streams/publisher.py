@@ -56,12 +56,13 @@ class IdempotencyMismatch(Exception):
 class Message(msgspec.Struct, array_like=True, kw_only=True):
     """A message for one or more streams, as publish.lua gets it, which reads no bytes.
 
-    `waited_us` is set when it is sent. `content`: see `encode_content`. `kind`: `ENTRY_ONLINE` if
-    the devices that are online acknowledge what is not `stored`, but on the channels only.
-    `streams`: each, and the guard, the key (without prefix) that must be there ("" for none). `to`
-    is what the ledger keeps as the targets; None: it keeps nothing. `trace` (a traceparent) is kept
-    with the record of the ledger, and told to connectors. `once` is the whole key for the answer
-    to an idempotency key: a request with the same `digest` that was answered before gets that.
+    `waited_us` is set when it is sent. `content`: JSON, what of a PUSH depends on no stream.
+    `kind`: `ENTRY_ONLINE` if the devices that are online acknowledge what is not `stored`, but on
+    the channels only. `streams`: each, and the guard, the key (without prefix) that must be there
+    ("" for none). `to` is what the ledger keeps as the targets; None: it keeps nothing. `trace` (a
+    traceparent) is kept with the record of the ledger, and told to connectors. `once` is the whole
+    key for the answer to an idempotency key: a request with the same `digest` that was answered
+    before gets that.
     """
 
     waited_us: int = 0

@@ -74,6 +74,7 @@ class Shell:
                 ),
                 "PUSH_URL": self._running.http_url,
                 # For what is started besides: ports of its own.
+                "XDG_CONFIG_HOME": str(self.folder / "settings"),
                 "PUSH_HOME": str(self.folder / "opt"),
                 "PUSH_CONNECTOR_TCP": "127.0.0.1:0",
                 "PUSH_CONNECTOR_TLS": "127.0.0.1:0",

@@ -19,6 +19,7 @@ from push.connector.delivery.subscriptions import TruncationNotice
 from push.connector.requests.chat import SendBody
 from push.daemons.config.settings import Settings
 from push.daemons.security.certificate import self_signed
+from push.pushing.content import PushContent, encoded
 from push.sdk.reconnect import (
     FIRST_CEILING_SECONDS,
     MAX_BAN_SECONDS,
@@ -46,7 +47,7 @@ from push.session.server_answers import MAX_UNANSWERED_REQUESTS, SessionLimits
 from push.session.subscription import Subscription
 from push.session.transitions import SERVER, State
 from push.session.window import MAX_ONLINE_UNACKNOWLEDGED
-from push.streams.message import MessageContent, encode_content, push_body
+from push.streams.message import push_body
 from push.wire.bodies import (
     MAX_JSON_DEPTH,
     MAX_JWT_BYTES,
@@ -275,7 +276,7 @@ def test_a_message_is_pushed_and_acknowledged_as_shown():
     session.data_to_send()
     told = members("push")
     offset = int(told["offset"])
-    content = encode_content(MessageContent(told["id"], msgspec.Raw(json_of(told["data"]))))
+    content = encoded(told["id"], PushContent(msgspec.Raw(json_of(told["data"]))))
     body = pushed(told, content)
     assert body == EXAMPLES["push"].frame.body
     follow = Subscription(told["stream"], 0)
@@ -293,7 +294,7 @@ def test_a_message_at_qos_0_is_pushed_as_shown():
     session = opened()
     session.data_to_send()
     told = members("push-qos-0")
-    content = encode_content(MessageContent(told["id"], msgspec.Raw(json_of(told["data"]))))
+    content = encoded(told["id"], PushContent(msgspec.Raw(json_of(told["data"]))))
     session.notify(pushed(told, content))
     assert session.data_to_send() == data("push-qos-0")
 
@@ -302,7 +303,7 @@ def test_a_message_with_ttl_0_is_pushed_and_acknowledged_as_shown():
     session = opened()
     session.data_to_send()
     told = members("push-ttl-0")
-    content = encode_content(MessageContent(told["id"], msgspec.Raw(json_of(told["data"]))))
+    content = encoded(told["id"], PushContent(msgspec.Raw(json_of(told["data"]))))
     body = pushed(told, content)
     follow = Subscription(told["stream"], 0)
     entry = Entry(told["id"], 0, 0, body, expires_ms=told["expires"], online=True)

@@ -9,8 +9,8 @@ import pytest
 import pytest_twisted
 
 from push.devices.session_ending import EndedSession
+from push.pushing.content import PushContent, encoded
 from push.redis.shards import Shards
-from push.streams.message import MessageContent, encode_content
 from push.streams.publisher import Message, Publisher
 from push.wire.idents import STREAM_ALL
 from tests.resharding.world import Worlds
@@ -21,7 +21,7 @@ async def publish_at(world: Worlds, number: int, id: str, ttl_seconds: int = 360
     await Publisher(Shards([world.servers[number]])).publish(
         Message(
             id=id,
-            content=encode_content(MessageContent(id, msgspec.Raw(b"1"))).decode(),
+            content=encoded(id, PushContent(msgspec.Raw(b"1"))).decode(),
             ttl_seconds=ttl_seconds,
             streams=[STREAM_ALL, ""],
             stored=True,

@@ -19,12 +19,12 @@ from push.devices.topics import Topics
 from push.observe.audit import AuditTrail
 from push.observe.journal import Journal, JournalKind
 from push.observe.recent import RecentMessages
+from push.pushing.content import PushContent, encoded
 from push.redis.shards import Shards
 from push.redis.shared_copy import Lease
 from push.resharding.kinds import KINDS, kind_of
 from push.session.events import EventPosition
 from push.streams.event_positions import EventPositions
-from push.streams.message import MessageContent, encode_content
 from push.streams.publisher import Message, Publisher
 from tests.resharding.test_model import live
 from tests.resharding.world import Worlds
@@ -126,7 +126,7 @@ async def publish_to_topic(world: Worlds, topic: str, id: str) -> None:
     await Publisher(Shards(world.servers)).publish(
         Message(
             id=id,
-            content=encode_content(MessageContent(id, msgspec.Raw(b"1"))).decode(),
+            content=encoded(id, PushContent(msgspec.Raw(b"1"))).decode(),
             ttl_seconds=3600,
             streams=[f"topic:{topic}", ""],
             stored=True,

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 
+from tests.amounts import amount
 from tests.resharding.world import Worlds
 
 STEPS = 160
@@ -42,7 +43,7 @@ async def live(world: Worlds, steps: int) -> None:
         await act()
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(amount(2, 6)))
 @pytest.mark.parametrize(("before", "after"), WAYS)
 @pytest_twisted.ensureDeferred
 async def test_nothing_is_lost_or_counted_otherwise_and_all_goes_on(

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import pytest_twisted
-from msgspec import Raw
 from twisted.internet.defer import Deferred
 
 from push.redis.client import RedisClient
@@ -17,7 +16,7 @@ from push.redis.keyspace import LEDGER_TRACE, message_name
 from push.redis.shards import Shards
 from push.session.entry import Entry
 from push.streams.log import LogReader, WantedPages
-from push.streams.message import MessageContent, encode_content, from_channel
+from push.streams.message import from_channel
 from push.streams.publisher import UNKNOWN_TARGET, Message, Publisher
 from tests.conftest import standing_still
 from tests.waiting import WaitUntil
@@ -246,7 +245,7 @@ async def test_a_trace_is_on_the_channel_and_in_the_ledger_and_not_in_what_devic
     await store.subscriptions.subscribe("live:user:anna", heard.append)
     publisher = Publisher(Shards([store]))
     for id, of in (("m1", trace), ("m2", None)):
-        content = encode_content(MessageContent(id, Raw(b"1"))).decode()
+        content = f'{{"id":"{id}","data":1}}'
         await publisher.publish(
             Message(
                 id=id,

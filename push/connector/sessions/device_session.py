@@ -77,8 +77,8 @@ class DeviceSession:
     """A session of a device, or of a user without a device (`token` None).
 
     While it is being opened (`protocol.state`) `token` and `user` are not known at first. `send`:
-    the socket's, while the session is open and nothing waits to be sent; what many get goes there
-    without a look at the connection.
+    the socket's, with TLS the `RecordLayer`, while the session is open and nothing waits to be
+    sent; what many get goes there without a look at the connection.
     """
 
     __slots__ = (

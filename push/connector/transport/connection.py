@@ -22,6 +22,7 @@ from zope.interface import implementer
 from push.connector.limits.read_queue import PausedReading, ReadQueue
 from push.connector.sessions.device_session import DeviceSession
 from push.connector.sessions.port import EventHandler
+from push.connector.transport.records import RecordLayer, send_to_all
 from push.connector.transport.timing_wheel import NEVER
 from push.connector.transport.tls import DeviceTls
 from push.runtime.ports import Clock
@@ -158,7 +159,7 @@ class DeviceConnection(Protocol):
     def handshakeCompleted(self) -> None:
         self._secured = True
         if isinstance(self._transport, DeviceTls):
-            self._send = self._transport.records.send
+            self._send = self._transport.records
 
     # Reading
 
@@ -374,6 +375,13 @@ def write_to_all(devices: list[DeviceSession], data: bytes) -> None:
     else out of the processor's caches, so that every line here costs several times its usual time.
     """
     sends = [device.send for device in devices]
+    layers = [send for send in sends if type(send) is RecordLayer]
+    if layers:
+        send_to_all(layers, data)
+        if len(layers) < len(sends):
+            pairs = zip(devices, sends, strict=True)
+            write_to_all([it for it, send in pairs if type(send) is not RecordLayer], data)
+        return
     size_bytes = len(data)
     for place, send in enumerate(sends):
         if send is None:

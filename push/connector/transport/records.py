@@ -10,7 +10,7 @@ once held and never shrink: one that held more than `KEPT_BYTES` gives way to a 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from OpenSSL import SSL
@@ -29,6 +29,7 @@ BUFFER_BYTES = 2**15
 _buffer = ffi.new("char[]", BUFFER_BYTES)
 _content = ffi.buffer(_buffer)
 _view = memoryview(_content)
+SEALED_TOGETHER = 32
 
 
 class WholeRecords(NamedTuple):
@@ -60,7 +61,7 @@ def whole_records(data: bytes) -> WholeRecords:
 
 
 class RecordLayer:
-    """The ways of a connection into and out of OpenSSL. `send` is to it what `socket.send` is to a
+    """The ways of a connection into and out of OpenSSL. A call of it is what `socket.send` is to a
     plain connection.
 
     When it is a connection's turn, in a fan-out above all, nothing of it is in the processor's
@@ -136,41 +137,67 @@ class RecordLayer:
 
     # Out
 
-    def send(self, data: bytes) -> int:
+    def __call__(self, data: bytes) -> int:
         """As `socket.send`, but all of `data` is taken: what the socket does not take of it,
         sealed, waits in the TCP transport, which pauses its producer when that is much."""
         size_bytes = len(data)
         if size_bytes > MAX_PLAIN_BYTES or lib.SSL_write(self._ssl, data, size_bytes) != size_bytes:
             self._tls.write(data)  # in parts; or OpenSSL says by an exception why it refuses
         else:
-            self._pass_on(lib.BIO_read(self._outgoing, _buffer, BUFFER_BYTES))
+            self._pass_on(_view[: lib.BIO_read(self._outgoing, _buffer, BUFFER_BYTES)])
         return size_bytes
 
     def flush(self) -> None:
         """Send all that OpenSSL has to say."""
         while (size_bytes := lib.BIO_read(self._outgoing, _buffer, BUFFER_BYTES)) > 0:
-            self._pass_on(size_bytes)
+            self._pass_on(_view[:size_bytes])
 
-    def _pass_on(self, size_bytes: int) -> None:
-        """Give the socket what is in the buffer, after what waits."""
+    def _pass_on(self, sealed: memoryview) -> None:
+        """Give it to the socket, after what waits."""
         sent = 0
-        if not self._waits or self._has_left():
+        if not self._waits or self.has_left():
             try:
-                sent = self._send(_view[:size_bytes])
+                sent = self._send(sealed)
             except (BlockingIOError, InterruptedError):
                 pass
             except OSError:
                 self.is_broken = True
                 return  # the reactor reports the loss
+        size_bytes = len(sealed)
         if sent != size_bytes:
             self._waits = True
-            self._tls.transport.write(bytes(_view[sent:size_bytes]))
+            self._tls.transport.write(bytes(sealed[sent:]))
         if size_bytes > KEPT_BYTES:
             self._outgoing = self._connection._from_ssl = lib.BIO_new(lib.BIO_s_mem())
             lib.SSL_set_bio(self._ssl, self._incoming, self._outgoing)  # which frees the old one
 
-    def _has_left(self) -> bool:
-        """Whether nothing waits any more."""
+    def has_left(self) -> bool:
+        """Whether the TCP transport holds nothing any more, for which it has no public name."""
         tcp = self._tls.transport
         self._waits = bool(tcp.dataBuffer or tcp._tempDataBuffer)
         return not self._waits
+
+
+def send_to_all(layers: Sequence[RecordLayer], data: bytes) -> None:
+    """The same to many, as a call of each. Records of some are sealed before the first of them is
+    sent: so the caches keep the code of OpenSSL and that of the kernel for a while, and a receiver
+    on this machine is still awake when the next one comes."""
+    size_bytes = len(data)
+    if size_bytes > MAX_PLAIN_BYTES:
+        for layer in layers:
+            layer(data)
+        return
+    seal, read = lib.SSL_write, lib.BIO_read
+    sealed, sealed_bytes = _view[:0], 0
+    for start in range(0, len(layers), SEALED_TOGETHER):
+        part = layers[start : start + SEALED_TOGETHER]
+        for layer in part:
+            if seal(layer._ssl, data, size_bytes) != size_bytes:
+                layer._tls.write(data)
+        for layer in part:
+            record_bytes = read(layer._outgoing, _buffer, BUFFER_BYTES)
+            if record_bytes <= 0:
+                continue  # refused above
+            if record_bytes != sealed_bytes:  # seldom: each takes the place of the one before
+                sealed, sealed_bytes = _view[:record_bytes], record_bytes
+            layer._pass_on(sealed)

@@ -29,9 +29,9 @@ class DirectTls(TLSMemoryBIOProtocol):
     @property
     def has_sent_all(self) -> bool:
         """Whether the socket has taken all that was written."""
-        tcp = self.transport
-        is_waiting = self._appSendBuffer or tcp.dataBuffer or tcp._tempDataBuffer
-        return bool(tcp.connected) and not (is_waiting or self.records.is_broken)
+        if not self.transport.connected or self._appSendBuffer or self.records.is_broken:
+            return False
+        return self.records.has_left()
 
     def makeConnection(self, transport: Any) -> None:
         self._tlsConnection = self.factory._creatorCallable(self)

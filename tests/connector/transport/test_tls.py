@@ -25,7 +25,9 @@ from push.connector.transport.records import (
     KEPT_BYTES,
     MAX_PLAIN_BYTES,
     MAX_SEALED_BYTES,
+    SEALED_TOGETHER,
     WholeRecords,
+    send_to_all,
     whole_records,
 )
 from push.connector.transport.tls import DeviceTlsFactory
@@ -276,10 +278,44 @@ async def test_a_record_that_is_wrong_ends_the_connection_and_only_it(
 async def test_what_is_sent_leaves_at_once(pair: Pair, wait_until: WaitUntil) -> None:
     server, client = pair
     tls = server.transport
-    assert tls.records.send(b"at once") == 7  # type: ignore[union-attr]
+    assert tls.records(b"at once") == 7  # type: ignore[union-attr]
     assert not tls.transport.dataBuffer  # type: ignore[union-attr]
     assert not tls.transport._tempDataBuffer  # type: ignore[union-attr]
     await wait_until(lambda: client.received == b"at once")
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_same_to_many_is_what_each_would_get_alone(
+    listening: Listening, version: ssl.TLSVersion, wait_until: WaitUntil
+) -> None:
+    """Also beside one whose end was said, one that is lost, and one that reads nothing."""
+    from twisted.internet import reactor
+
+    clients = [Client(version) for _ in range(SEALED_TOGETHER + 8)]
+    for number, client in enumerate(clients):
+        await connectProtocol(TCP4ClientEndpoint(reactor, "127.0.0.1", listening.number), client)
+        await wait_until(lambda: len(listening.made) > number and listening.made[number].is_secured)  # noqa: B023, waited for at once
+    transports: list[Any] = [server.transport for server in listening.made]
+    layers = [tls.records for tls in transports]
+    ended, lost, silent = clients[3], clients[5], clients[-2]
+    said = b"".join(send_until_it_waits(transports[-2], silent))
+    transports[3].loseConnection()
+    lost.transport.abortConnection()
+    await wait_until(lambda: listening.made[5].is_lost and ended.told == "goodbye")
+    sizes = (10, KEPT_BYTES + 1, 10, MAX_PLAIN_BYTES, MAX_PLAIN_BYTES + 1, 10)
+    for number, size in enumerate(sizes):
+        send_to_all(layers, bytes((number,)) * size)
+    silent.transport.resumeProducing()
+    expected = b"".join(bytes((number,)) * size for number, size in enumerate(sizes))
+    others = [client for client in clients if client not in (ended, lost, silent)]
+    await wait_until(lambda: all(len(each.received) == len(expected) for each in others))
+    assert {each.received for each in others} == {expected}
+    await wait_until(lambda: len(silent.received) == len(said + expected))
+    assert silent.received == said + expected
+    assert ended.received == b""
+    for client in clients:
+        client.transport.abortConnection()
+    await wait_until(lambda: all(each.is_lost for each in (*clients, *listening.made)))
 
 
 def is_waiting(tls: Any) -> bool:
@@ -293,7 +329,7 @@ def send_until_it_waits(tls: Any, client: Client) -> list[bytes]:
     said = []
     while not is_waiting(tls):
         said.append(b"%06d" % len(said) * 1000)
-        assert tls.records.send(said[-1]) == len(said[-1])
+        assert tls.records(said[-1]) == len(said[-1])
     return said
 
 
@@ -304,14 +340,14 @@ async def test_what_the_socket_does_not_take_comes_later_and_in_order(
     server, client = pair
     tls: Any = server.transport
     said = send_until_it_waits(tls, client)
-    for sent in (tls.records.send, tls.write, tls.records.send):
+    for sent in (tls.records, tls.write, tls.records):
         said.append(b"%06d" % len(said) * 4000)  # more than a record
         sent(said[-1])
     client.transport.resumeProducing()
     await wait_until(lambda: len(client.received) == sum(map(len, said)))
     assert client.received == b"".join(said)
     # And then what is sent leaves at once again.
-    tls.records.send(b"at once")
+    tls.records(b"at once")
     assert not is_waiting(tls)
     await wait_until(lambda: client.received.endswith(b"at once"))
 
@@ -322,7 +358,7 @@ async def test_an_end_comes_behind_what_waits(pair: Pair, wait_until: WaitUntil)
     tls: Any = server.transport
     said = send_until_it_waits(tls, client)
     tls.loseConnection()
-    tls.records.send(b"too late")
+    tls.records(b"too late")
     client.transport.resumeProducing()
     await wait_until(lambda: client.told)
     assert client.received == b"".join(said)
@@ -389,7 +425,7 @@ async def test_large_buffers_are_given_back_and_nothing_is_lost_by_it(
         is_large = size > KEPT_BYTES
         was, said = connection._from_ssl, bytes((number,)) * size
         before = len(client.received)
-        tls.records.send(said)
+        tls.records(said)
         assert (connection._from_ssl != was) is is_large
         await wait_until(lambda: len(client.received) == before + size)  # noqa: B023, waited for at once
         assert client.received[before:] == said
@@ -404,7 +440,7 @@ async def test_to_send_to_a_peer_that_went_away_raises_nothing(
     pair: Pair, wait_until: WaitUntil
 ) -> None:
     server, client = pair
-    send = server.transport.records.send  # type: ignore[union-attr]
+    send = server.transport.records  # type: ignore[union-attr]
     client.transport.abortConnection()
     await wait_until(lambda: client.is_lost)
     while not server.is_lost:
@@ -439,7 +475,7 @@ async def test_new_keys_of_openssl_in_the_middle(
             client.stdin.write(line)
             client.stdin.flush()
             await wait_until(is_done)
-        server.transport.records.send(b"an answer\n")  # type: ignore[union-attr]
+        server.transport.records(b"an answer\n")  # type: ignore[union-attr]
         await wait_until(lambda: b"an answer\n" in said.read_bytes())
     finally:
         client.kill()
