@@ -20,12 +20,13 @@ NEARLY_SECONDS = 0.001  # sums of seconds are not exact
 # An owner who has had no place for so long comes before those who had one.
 RESTED_SECONDS = 0.05
 
-LEAST_PLACES: Final = 2
+LEAST_PLACES: Final = 4
 MOST_PLACES: Final = 64
-# As quick as this is quick enough, whatever it is compared with.
+# So many times as long as the quickest is slow; as quick as the other is quick enough.
+SLOW: Final = 3
 QUICK_SECONDS: Final = 0.004
 # For how long it is remembered how quick one was; twice as long at most.
-REMEMBERED_SECONDS: Final = 2.0
+REMEMBERED_SECONDS: Final = 10.0
 
 _Waiting = dict[Hashable, deque[Deferred[object]]]  # by owner, who is next first
 
@@ -33,9 +34,10 @@ _Waiting = dict[Hashable, deque[Deferred[object]]]  # by owner, who is next firs
 class _Number:
     """How many places there are: as many as do not make each other wait.
 
-    One that takes twice as long as the quickest did lately has waited for the others, at the server
-    or in this process: then there are fewer. One that does not, while all places are taken, makes
-    them more: where each takes long by itself, as the server is far away, many may be under way.
+    One that takes much longer than the quickest did lately has waited for the others, at the server
+    or in this process: while one of five is such there are fewer. Those that do not, while all places are
+    taken, make them more: where each takes long by itself, as the server is far away, many may be
+    under way.
     """
 
     __slots__ = ("_before", "_begun", "_places", "_quickest")
@@ -53,9 +55,9 @@ class _Number:
         if now - self._begun > REMEMBERED_SECONDS:
             self._before, self._quickest, self._begun = self._quickest, inf, now
         self._quickest = min(self._quickest, seconds)
-        quick_seconds = max(2 * min(self._quickest, self._before), QUICK_SECONDS)
+        quick_seconds = max(SLOW * min(self._quickest, self._before), QUICK_SECONDS)
         if seconds > quick_seconds:
-            self._places = max(self._places - 0.5, LEAST_PLACES)
+            self._places = max(self._places - 4 / self._places, LEAST_PLACES)
         elif all_taken:
             self._places = min(self._places + 1 / self._places, MOST_PLACES)
 
