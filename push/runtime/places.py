@@ -35,7 +35,7 @@ class _Number:
     """How many places there are: as many as do not make each other wait.
 
     One that takes much longer than the quickest did lately has waited for the others, at the server
-    or in this process: while one of five is such there are fewer. Those that do not, while all
+    or in this process: while one of five is such, there are fewer. Those that do not, while all
     places are taken, make them more: where each takes long by itself, as the server is far away,
     many may be under way.
     """
