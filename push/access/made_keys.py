@@ -116,10 +116,10 @@ class MadeKeys:
         Raises `RequestError`: `not_found`; `not_allowed` for the last key with the scope admin,
         and for a key of a file or of the configuration; and `StoreUnavailable`.
         """
-        own = self.keyring.own
-        has_other = any("admin" in key.scopes for key in own)
-        arguments: list[Argument] = [name, int(has_other)]
         async with self._changes:
+            own = self.keyring.own
+            has_other = any("admin" in key.scopes for key in own)
+            arguments: list[Argument] = [name, int(has_other)]
             outcome = await self._server.run(_revoke, [], arguments, durable=True, decode=int)
             if outcome > 0:
                 return await self._announce()

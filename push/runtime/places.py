@@ -16,6 +16,9 @@ from push.runtime.timers import Debounced
 # When nothing has ended for so long, what is still done holds up nobody any more: its server may be
 # unreachable, and others are not.
 HOLD_SECONDS = 0.1
+# What is still done after this long holds up nobody even while others end: they are of another
+# server.
+MOST_HOLD_SECONDS = 0.5
 NEARLY_SECONDS = 0.001  # sums of seconds are not exact
 # An owner who has had no place for so long comes before those who had one.
 RESTED_SECONDS = 0.05
@@ -28,34 +31,47 @@ QUICK_SECONDS: Final = 0.004
 # For how long it is remembered how quick one was; twice as long at most.
 REMEMBERED_SECONDS: Final = 10.0
 
-_Waiting = dict[Hashable, deque[Deferred[object]]]  # by owner, who is next first
+_Waiting = dict[Hashable, deque[Deferred["Place"]]]  # by owner, who is next first
+
+
+class Place:
+    """Of one that is being done. `kind`: what was done, once it was done whole: it is compared with
+    others of its kind. What was refused says nothing of how long its kind takes."""
+
+    __slots__ = ("begun", "kind")
+
+    def __init__(self, begun: float) -> None:
+        self.begun = begun
+        self.kind: Hashable = None
 
 
 class _Number:
     """How many places there are: as many as do not make each other wait.
 
-    One that takes much longer than the quickest did lately has waited for the others, at the server
-    or in this process: while one of five is such, there are fewer. Those that do not, while all
-    places are taken, make them more: where each takes long by itself, as the server is far away,
-    many may be under way.
+    One that takes much longer than the quickest of its kind did lately has waited for the others,
+    at the server or in this process: while one of five is such, there are fewer. Those that do not,
+    while all places are taken, make them more: where each takes long by itself, as the server is
+    far away, many may be under way.
     """
 
     __slots__ = ("_before", "_begun", "_places", "_quickest")
 
     def __init__(self, places: int) -> None:
         self._places = float(places)
-        self._quickest = self._before = inf  # since `_begun`, and in the time before that
+        # Of each kind, since `_begun`, and in the time before that.
+        self._quickest: dict[Hashable, float] = {}
+        self._before: dict[Hashable, float] = {}
         self._begun = -inf
 
     def __int__(self) -> int:
         return int(self._places)
 
-    def took(self, seconds: float, now: float, *, all_taken: bool) -> None:
-        """One that had a place has ended."""
+    def took(self, kind: Hashable, seconds: float, now: float, *, all_taken: bool) -> None:
+        """One that had a place was done."""
         if now - self._begun > REMEMBERED_SECONDS:
-            self._before, self._quickest, self._begun = self._quickest, inf, now
-        self._quickest = min(self._quickest, seconds)
-        quick_seconds = max(SLOW * min(self._quickest, self._before), QUICK_SECONDS)
+            self._before, self._quickest, self._begun = self._quickest, {}, now
+        self._quickest[kind] = quickest = min(self._quickest.get(kind, inf), seconds)
+        quick_seconds = max(SLOW * min(quickest, self._before.get(kind, inf)), QUICK_SECONDS)
         if seconds > quick_seconds:
             self._places = max(self._places - 4 / self._places, LEAST_PLACES)
         elif all_taken:
@@ -69,7 +85,7 @@ class Places:
     def __init__(self, clock: Clock, at_a_time: int) -> None:
         self._clock = clock
         self._at_a_time = _Number(at_a_time)
-        self._begun: dict[object, float] = {}  # since when each place is taken, in order
+        self._taken: dict[Place, None] = {}  # in the order in which they were
         self._ended = -inf  # when one was given back last
         self._lately: dict[Hashable, float] = {}  # when owners got their last place, in order
         self._rested: _Waiting = {}
@@ -81,39 +97,40 @@ class Places:
         self._look.cancel()
 
     @asynccontextmanager
-    async def place(self, owner: Hashable) -> AsyncIterator[None]:
+    async def place(self, owner: Hashable) -> AsyncIterator[Place]:
         """Inside it `owner` has one."""
         if self._has_free and not self._is_waited_for:
             place = self._take(owner)
         else:
             place = await self._turn_of(owner)
         try:
-            yield
+            yield place
         finally:
-            begun = self._begun.get(place)
-            if begun is not None:
-                self._end(place, self._clock.seconds() - begun)
+            if place in self._taken:
+                self._end(place)
 
     @property
     def _has_free(self) -> bool:
-        return len(self._begun) < int(self._at_a_time)
+        return len(self._taken) < int(self._at_a_time)
 
     @property
     def _is_waited_for(self) -> bool:
         return bool(self._rested or self._others)
 
-    def _take(self, owner: Hashable) -> object:
+    def _take(self, owner: Hashable) -> Place:
         self._forget_rested()
-        place, now = object(), self._clock.seconds()
-        self._begun[place] = now
+        place = Place(self._clock.seconds())
+        self._taken[place] = None
         self._lately.pop(owner, None)
-        self._lately[owner] = now
+        self._lately[owner] = place.begun
         return place
 
-    def _end(self, place: object, seconds: float) -> None:
-        self._ended = self._clock.seconds()
-        self._at_a_time.took(seconds, self._ended, all_taken=not self._has_free)
-        del self._begun[place]
+    def _end(self, place: Place) -> None:
+        self._ended = now = self._clock.seconds()
+        if place.kind is not None:
+            all_taken = not self._has_free
+            self._at_a_time.took(place.kind, now - place.begun, now, all_taken=all_taken)
+        del self._taken[place]
         self._give()
 
     def _forget_rested(self) -> None:
@@ -124,10 +141,10 @@ class Places:
                 return
             del self._lately[owner]
 
-    def _turn_of(self, owner: Hashable) -> Deferred[object]:
+    def _turn_of(self, owner: Hashable) -> Deferred[Place]:
         self._forget_rested()
         queue = self._others if owner in self._lately else self._rested
-        turn: Deferred[object] = Deferred(lambda turn: _leave(queue, owner, turn))
+        turn: Deferred[Place] = Deferred(lambda turn: _leave(queue, owner, turn))
         queue.setdefault(owner, deque()).append(turn)
         self._look.request(self._until_held_seconds())
         return turn
@@ -146,8 +163,9 @@ class Places:
     def _until_held_seconds(self) -> float:
         """For how long the oldest still holds its place, if nothing ends."""
         now = self._clock.seconds()
-        oldest = next(iter(self._begun.values()), now)
-        return max(max(oldest, self._ended) + HOLD_SECONDS - now, 0.0)
+        oldest = next((place.begun for place in self._taken), now)
+        until = min(max(oldest, self._ended) + HOLD_SECONDS, oldest + MOST_HOLD_SECONDS)
+        return max(until - now, 0.0)
 
     def _give_back_held(self) -> None:
         if self._until_held_seconds() < NEARLY_SECONDS:
@@ -157,14 +175,16 @@ class Places:
 
     def _free_held(self) -> None:
         now = self._clock.seconds()
-        for place, since in list(self._begun.items()):
-            if now - since < HOLD_SECONDS - NEARLY_SECONDS:
+        nothing_ends = now - self._ended > HOLD_SECONDS - NEARLY_SECONDS
+        held_seconds = HOLD_SECONDS if nothing_ends else MOST_HOLD_SECONDS
+        for place in list(self._taken):
+            if now - place.begun < held_seconds - NEARLY_SECONDS:
                 break
-            del self._begun[place]
+            del self._taken[place]
         self._give()
 
 
-def _next_of(queue: _Waiting) -> tuple[Hashable, Deferred[object]]:
+def _next_of(queue: _Waiting) -> tuple[Hashable, Deferred[Place]]:
     owner = next(iter(queue))
     turns = queue.pop(owner)
     turn = turns.popleft()
@@ -173,7 +193,7 @@ def _next_of(queue: _Waiting) -> tuple[Hashable, Deferred[object]]:
     return owner, turn
 
 
-def _leave(queue: _Waiting, owner: Hashable, turn: Deferred[object]) -> None:
+def _leave(queue: _Waiting, owner: Hashable, turn: Deferred[Place]) -> None:
     queue[owner].remove(turn)
     if not queue[owner]:
         del queue[owner]

@@ -128,7 +128,7 @@ class Semaphore:
 
 class Rounds:
     """What runs inside `async with rounds:` begins together. What comes while some of it runs
-    waits, and then for `rest` times as long as that took, `MOST_REST_SECONDS` at most.
+    waits, and then for `rest` times as long as that took; for `MOST_REST_SECONDS` at most, in all.
 
     For what makes others wait while it is done: done on end, it would keep them waiting.
     """
@@ -147,10 +147,9 @@ class Rounds:
             self._inside = 1
             self._began = self._clock.seconds()
             return
-        turn: Deferred[None] = Deferred()
+        turn: Deferred[None] = Deferred(self._waiting.remove)
         self._waiting.append(turn)
-        if not self._inside:
-            self._next.request(rests_for)
+        self._next.request(MOST_REST_SECONDS if self._inside else rests_for)
         await turn
 
     async def __aexit__(self, *_: object) -> None:
@@ -161,10 +160,11 @@ class Rounds:
         rest_seconds = min((now - self._began) * self._rest, MOST_REST_SECONDS)
         self._rests_until = now + rest_seconds
         if self._waiting:
-            self._next.request(rest_seconds)
+            self._next.request_within(rest_seconds)
 
     def _begin(self) -> None:
-        waiting, self._waiting = self._waiting, []
+        waiting = list(self._waiting)
+        self._waiting.clear()
         self._inside += len(waiting)
         self._began = self._clock.seconds()
         for turn in waiting:

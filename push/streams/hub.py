@@ -189,7 +189,7 @@ class Hub:
     def hand_on(self, channel: Channel, entry: Entry) -> None:
         if entry.offset > channel.handed:
             channel.handed = entry.offset
-        if entry.expires_ms < self._first_expiry_ms:
+        if 0 < entry.expires_ms < self._first_expiry_ms:
             self._first_expiry_ms = entry.expires_ms
         pending = self.pending.get(channel)
         if pending is not None:
@@ -206,42 +206,49 @@ class Hub:
             self._turn_call = self._reactor.callLater(HELD_SECONDS, self._end_turn)
             return
         self._turn_call = None
-        if self._first_expiry_ms <= now_us // 1000:
-            self._leave_out_expired(now_us)
         turn, self.pending = list(self.pending.items()), {}
+        first_expiry_ms, self._first_expiry_ms = self._first_expiry_ms, NEVER_MS
+        if first_expiry_ms <= now_us // 1000:
+            for channel, entries in turn:
+                self._leave_out_expired(channel, entries, now_us)
         if self._is_late():
             # What one stream says of another (a device is another user's now) comes first: of the
             # other may be here what was published after that was answered.
             turn.sort(key=_has_no_control)
-        self._first_expiry_ms = NEVER_MS
         for channel, entries in turn:
             if entries and channel.followers:
                 try:
                     for batch in batches_of(entries) if len(entries) > 1 else (Batch(entries),):
                         self._receiver.batch(channel, batch)
                 except Exception:
-                    log.failure(
-                        "Messages of {stream} were not handed to its sessions",
-                        stream=channel.stream,
-                        event="streams.hand_over_failed",
-                    )
+                    _log_failure(channel)
         self._receiver.end_turn()
 
-    def _leave_out_expired(self, now_us: int) -> None:
+    def _leave_out_expired(self, channel: Channel, entries: list[Entry], now_us: int) -> None:
         """This process was paused for that long. Followers read what is in a log, and pass it."""
-        for channel, entries in self.pending.items():
-            left = [each for each in entries if each.online or not has_expired(each, now_us)]
-            if len(left) == len(entries):
-                continue
-            is_in_log = any(each.offset and has_expired(each, now_us) for each in entries)
-            entries[:] = left
-            if is_in_log:
-                for subscription in channel.followers.values():
-                    subscription.live = False
+        left = [each for each in entries if not has_expired(each, now_us)]
+        if len(left) == len(entries):
+            return
+        is_in_log = any(each.offset and has_expired(each, now_us) for each in entries)
+        entries[:] = left
+        if is_in_log:
+            for subscription in channel.followers.values():
+                subscription.live = False
+            try:
                 self._receiver.repaired(channel)
+            except Exception:
+                _log_failure(channel)
 
     def repaired(self, channel: Channel) -> None:
         self._receiver.gap_closed(channel)
+
+
+def _log_failure(channel: Channel) -> None:
+    log.failure(
+        "Messages of {stream} were not handed to its sessions",
+        stream=channel.stream,
+        event="streams.hand_over_failed",
+    )
 
 
 def _has_no_control(pending: tuple[Channel, list[Entry]]) -> bool:

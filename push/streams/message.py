@@ -51,7 +51,9 @@ def from_channel(stream: str, payload: bytes, message_id: int) -> tuple[Entry | 
     if field == CONTROL_FIELD:
         return _control(id, int(previous), int(offset), int(expires_ms), content), 0
     body = push_body(stream, offset, ts_ms, expires_ms, content)
-    entry = Entry(id.decode(), int(previous), int(offset), body, int(expires_ms))
+    # With `ttl` 0 it is for those who are there, however long it was on its way.
+    ends_ms = 0 if expires_ms == ts_ms else int(expires_ms)
+    entry = Entry(id.decode(), int(previous), int(offset), body, ends_ms)
     if entry.offset:
         entry.message_id = message_id
     elif field == ONLINE_FIELD:

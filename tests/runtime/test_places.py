@@ -12,6 +12,7 @@ from twisted.internet.task import Clock
 from push.runtime.places import (
     HOLD_SECONDS,
     LEAST_PLACES,
+    MOST_HOLD_SECONDS,
     MOST_PLACES,
     QUICK_SECONDS,
     REMEMBERED_SECONDS,
@@ -29,6 +30,7 @@ class Works:
         self.clock = Clock()
         self.places = Places(self.clock, AT_A_TIME)
         self.begun: list[int] = []
+        self.kind: str | None = "some"
         self.ends: list[Deferred[None]] = []
         self.done: list[Deferred[None]] = []
 
@@ -40,9 +42,10 @@ class Works:
         self.done.append(Deferred.fromCoroutine(self._work(owner, number)))
 
     async def _work(self, owner: str, number: int) -> None:
-        async with self.places.place(owner):
+        async with self.places.place(owner) as place:
             self.begun.append(number)
             await self.ends[number]
+            place.kind = self.kind
 
 
 @pytest.fixture
@@ -155,6 +158,37 @@ def test_there_are_fewer_while_they_wait_for_each_other(works: Works) -> None:
 
 
 def test_there_are_more_where_each_takes_long_by_itself(works: Works) -> None:
+    assert carry_out(works, 1500, lambda _: HOLD_SECONDS / 2) > MOST_PLACES / 2
+
+
+def test_others_end_while_one_is_held_and_it_holds_up_nobody_for_long(works: Works) -> None:
+    """Its server hangs; those of the others do not."""
+    for _ in range(AT_A_TIME):
+        works.begin("hangs")
+    for number in range(100):
+        works.begin(str(number))
+    ends = 0
+    while works.clock.seconds() < MOST_HOLD_SECONDS + HOLD_SECONDS:
+        works.clock.advance(HOLD_SECONDS / 4)
+        for each in works.begun[AT_A_TIME:]:
+            if not works.ends[each].called:
+                works.ends[each].callback(None)
+                ends += 1
+    assert ends > AT_A_TIME
+    assert len(under_way(works)) <= AT_A_TIME + int(works.places._at_a_time)
+
+
+def test_what_was_refused_at_once_says_nothing_of_the_others(works: Works) -> None:
+    works.kind = None
+    carry_out(works, 20, lambda _: 0.0)
+    works.kind = "some"
+    assert carry_out(works, 1500, lambda _: HOLD_SECONDS / 2) > MOST_PLACES / 2
+
+
+def test_one_kind_may_take_longer_than_another(works: Works) -> None:
+    works.kind = "quick"
+    carry_out(works, 20, lambda _: QUICK_SECONDS / 8)
+    works.kind = "slow"
     assert carry_out(works, 1500, lambda _: HOLD_SECONDS / 2) > MOST_PLACES / 2
 
 

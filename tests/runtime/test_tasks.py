@@ -225,6 +225,11 @@ class RoundsOfJobs:
         self.gates[name] = Deferred()
         Deferred.fromCoroutine(self._job(name))
 
+    def start_and_cancel(self, name: str) -> None:
+        job = Deferred.fromCoroutine(self._job(name))
+        job.cancel()
+        job.addErrback(lambda failure: failure.trap(CancelledError))
+
     async def _job(self, name: str) -> None:
         async with self.rounds:
             self.begun.append((name, self.clock.seconds()))
@@ -248,13 +253,24 @@ def test_what_comes_in_a_round_goes_together_in_the_next_one_after_a_rest() -> N
     for name in ("b", "c"):
         jobs.end(name)
     jobs.start("e")
-    jobs.clock.advance(10)
+    jobs.clock.advance(MOST_REST_SECONDS * 0.9)
     assert len(jobs.begun) == 4, "one is not done yet"
+    jobs.clock.advance(MOST_REST_SECONDS * 0.1)
+    assert jobs.begun[-1][0] == "e", "however long the round takes"
     jobs.end("d")
-    jobs.clock.advance(MOST_REST_SECONDS)
-    assert jobs.begun[-1][0] == "e", "however long the round was"
     jobs.end("e")
     assert jobs.clock.getDelayedCalls() == []
+
+
+def test_one_that_is_cancelled_while_it_waits_holds_up_nobody() -> None:
+    jobs = RoundsOfJobs()
+    jobs.start("a")
+    jobs.start_and_cancel("b")
+    jobs.end("a")
+    jobs.clock.advance(MOST_REST_SECONDS)
+    jobs.start("c")
+    assert [name for name, _ in jobs.begun] == ["a", "c"]
+    jobs.end("c")
 
 
 def test_one_alone_does_not_wait_and_none_waits_after_the_end() -> None:

@@ -255,9 +255,10 @@ class SessionSubscriptions:
             is_as_recorded = False
             while not is_as_recorded and not device.is_over:
                 try:
-                    async with self._reading.place(device):
+                    async with self._reading.place(device) as place:
                         refresh.begin_read()
                         record = await self._record(device)
+                        place.kind = "record"
                 except StoreUnavailable:
                     await sleep(self._reactor, RETRY_SECONDS)
                     continue

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import NamedTuple, TypeVar
 
 import msgspec
@@ -21,6 +21,7 @@ from push.connector.sessions.device_session import REQUEST_OVERHEAD_BYTES, Devic
 from push.connector.sessions.freshness import Freshness
 from push.connector.sessions.port import GatewayPort
 from push.redis.connection.errors import StoreUnavailable, as_request_error
+from push.runtime.places import Place
 from push.session.events import PublishRequested
 from push.session.transitions import State
 from push.wire.bodies import RequestAnswer, encode_body
@@ -152,9 +153,11 @@ class RequestDispatcher:
         sessions."""
         try:
             while await self._may_go_on(device):
-                async with self._place_of(device):
+                async with self._place_of(device) as place:
                     if device.requests and not device.is_over:
-                        await self._carry_out(device, device.requests.popleft())
+                        done = await self._carry_out(device, device.requests.popleft())
+                        if place is not None:
+                            place.kind = done
         finally:
             device.requests = None
             self._count(device, -device.request_bytes)
@@ -184,9 +187,10 @@ class RequestDispatcher:
         return False
 
     @asynccontextmanager
-    async def _place_of(self, device: DeviceSession) -> AsyncIterator[None]:
-        """Inside it the next request of a session is carried out."""
+    async def _place_of(self, device: DeviceSession) -> AsyncIterator[Place | None]:
+        """Inside it the next request of a session is carried out. A large one has no place."""
         reads = self._port.reads
+        place: AbstractAsyncContextManager[Place | None]
         if self._is_next_large(device):
             place = reads.large_requests.turn()
         else:
@@ -194,9 +198,9 @@ class RequestDispatcher:
         self._in_line.add(device)
         self._tell_settled(device)
         try:
-            async with place:
+            async with place as taken:
                 self._in_line.remove(device)
-                yield
+                yield taken
         finally:
             self._in_line.discard(device)
 
@@ -212,7 +216,9 @@ class RequestDispatcher:
         name = request.sub_signal  # one that is no number is known to nobody
         return None if isinstance(name, str) else self._handlers.get(name)
 
-    async def _carry_out(self, device: DeviceSession, request: PublishRequested) -> None:
+    async def _carry_out(self, device: DeviceSession, request: PublishRequested) -> Handler | None:
+        """Returns what carried it out, None when it was refused."""
+        done = None
         handler = self._handler_of(request)
         sub_signal = request.sub_signal
         try:
@@ -229,6 +235,7 @@ class RequestDispatcher:
         except StoreUnavailable as error:
             body = self._refusal(sub_signal, as_request_error(error))
         else:
+            done = handler
             self.answered[_name_of(sub_signal), "ok"] += 1
             members = b"" if answer is None else encode_body(answer)[1:-1]
             body = b'{"ok":true' + (b"," + members if members else b"") + b"}"
@@ -237,6 +244,7 @@ class RequestDispatcher:
         self._tell_settled(device)
         self._port.events.handle(device.connection, events)
         self._count(device, -_cost_bytes(request))
+        return done
 
     async def ended_are_settled(self) -> None:
         """Return when no request of a session that has ended is being carried out."""

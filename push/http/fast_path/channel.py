@@ -84,11 +84,17 @@ class DirectChannel(LimitedChannel):
             return  # the client has gone while this waited for its turn
         answer = await self.site.routing.run(request.route, request, NO_PATH, request.body)
         # Many are answered by Redis at once: what follows takes time as well.
-        self.caller.in_turn(partial(self._send, request, answer))
+        self.caller.in_turn(partial(self._send_or_abort, request, answer))
 
-    def _send(self, request: PlainRequest, answer: Response) -> None:
+    def _send_or_abort(self, request: PlainRequest, answer: Response) -> None:
         if self._direct is not request:
             return  # or meanwhile
+        try:
+            self._send(answer)
+        except Exception:
+            self._failed(Failure())
+
+    def _send(self, answer: Response) -> None:
         self._direct = None
         self._handlingRequest = False
         data = _bytes_of(answer)

@@ -507,6 +507,24 @@ async def test_qos_0_goes_to_who_is_online_and_is_kept_nowhere(
 
 
 @pytest_twisted.ensureDeferred
+async def test_qos_0_and_ttl_0_arrives_whatever_is_stored_at_the_same_time(
+    device: Make, node: Any, wait_until: WaitUntil
+) -> None:
+    """Its expiry is the moment of its push: what is stored in the same call shows a later one."""
+    client = await device()
+    token = client._credentials["token"]
+    for n in range(0, 80, 4):
+        await together(
+            node.push("token", token, data=n, qos=0, ttl_seconds=0),
+            node.push("all", data=n + 1),
+            node.push("token", token, data=n + 2, qos=0, ttl_seconds=0),
+            node.push("token", token, data=n + 3),
+        )
+    await wait_until(lambda: len(client.numbers) >= 80)
+    assert sorted(client.numbers) == list(range(80))
+
+
+@pytest_twisted.ensureDeferred
 async def test_qos_0_to_a_device_that_reads_nothing_is_lost_beyond_a_bound(
     device: Make, node: Any, wait_until: WaitUntil
 ) -> None:
