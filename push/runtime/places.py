@@ -31,10 +31,10 @@ QUICK_SECONDS: Final = 0.004
 # For how long it is remembered how quick one was; twice as long at most.
 REMEMBERED_SECONDS: Final = 10.0
 
-_Waiting = dict[Hashable, deque[Deferred["Place"]]]  # by owner, who is next first
+_Waiting = dict[Hashable, deque[Deferred["TakenPlace"]]]  # by owner, who is next first
 
 
-class Place:
+class TakenPlace:
     """Of one that is being done. `kind`: what was done, once it was done whole: it is compared with
     others of its kind. What was refused says nothing of how long its kind takes."""
 
@@ -85,7 +85,7 @@ class Places:
     def __init__(self, clock: Clock, at_a_time: int) -> None:
         self._clock = clock
         self._at_a_time = _Number(at_a_time)
-        self._taken: dict[Place, None] = {}  # in the order in which they were
+        self._taken: dict[TakenPlace, None] = {}  # in the order in which they were
         self._ended = -inf  # when one was given back last
         self._lately: dict[Hashable, float] = {}  # when owners got their last place, in order
         self._rested: _Waiting = {}
@@ -97,7 +97,7 @@ class Places:
         self._look.cancel()
 
     @asynccontextmanager
-    async def place(self, owner: Hashable) -> AsyncIterator[Place]:
+    async def place(self, owner: Hashable) -> AsyncIterator[TakenPlace]:
         """Inside it `owner` has one."""
         if self._has_free and not self._is_waited_for:
             place = self._take(owner)
@@ -117,15 +117,15 @@ class Places:
     def _is_waited_for(self) -> bool:
         return bool(self._rested or self._others)
 
-    def _take(self, owner: Hashable) -> Place:
+    def _take(self, owner: Hashable) -> TakenPlace:
         self._forget_rested()
-        place = Place(self._clock.seconds())
+        place = TakenPlace(self._clock.seconds())
         self._taken[place] = None
         self._lately.pop(owner, None)
         self._lately[owner] = place.begun
         return place
 
-    def _end(self, place: Place) -> None:
+    def _end(self, place: TakenPlace) -> None:
         self._ended = now = self._clock.seconds()
         if place.kind is not None:
             all_taken = not self._has_free
@@ -141,10 +141,10 @@ class Places:
                 return
             del self._lately[owner]
 
-    def _turn_of(self, owner: Hashable) -> Deferred[Place]:
+    def _turn_of(self, owner: Hashable) -> Deferred[TakenPlace]:
         self._forget_rested()
         queue = self._others if owner in self._lately else self._rested
-        turn: Deferred[Place] = Deferred(lambda turn: _leave(queue, owner, turn))
+        turn: Deferred[TakenPlace] = Deferred(lambda turn: _leave(queue, owner, turn))
         queue.setdefault(owner, deque()).append(turn)
         self._look.request(self._until_held_seconds())
         return turn
@@ -184,7 +184,7 @@ class Places:
         self._give()
 
 
-def _next_of(queue: _Waiting) -> tuple[Hashable, Deferred[Place]]:
+def _next_of(queue: _Waiting) -> tuple[Hashable, Deferred[TakenPlace]]:
     owner = next(iter(queue))
     turns = queue.pop(owner)
     turn = turns.popleft()
@@ -193,7 +193,7 @@ def _next_of(queue: _Waiting) -> tuple[Hashable, Deferred[Place]]:
     return owner, turn
 
 
-def _leave(queue: _Waiting, owner: Hashable, turn: Deferred[Place]) -> None:
+def _leave(queue: _Waiting, owner: Hashable, turn: Deferred[TakenPlace]) -> None:
     queue[owner].remove(turn)
     if not queue[owner]:
         del queue[owner]

@@ -24,8 +24,8 @@ from push.streams.log_cache import LogCache
 log = Logger()
 
 SHARED_PAGE_ENTRIES = 64
-# A call may bring 256 KiB: thousands of sessions at once must not have one each.
-CALLS_AT_A_TIME = 32
+# A call may bring 256 KiB: what is pushed meanwhile waits behind those that are under way.
+CALLS_AT_A_TIME = 4
 READS_PER_CALL = 32
 
 

@@ -21,7 +21,7 @@ from push.connector.sessions.device_session import REQUEST_OVERHEAD_BYTES, Devic
 from push.connector.sessions.freshness import Freshness
 from push.connector.sessions.port import GatewayPort
 from push.redis.connection.errors import StoreUnavailable, as_request_error
-from push.runtime.places import Place
+from push.runtime.places import TakenPlace
 from push.session.events import PublishRequested
 from push.session.transitions import State
 from push.wire.bodies import RequestAnswer, encode_body
@@ -187,10 +187,10 @@ class RequestDispatcher:
         return False
 
     @asynccontextmanager
-    async def _place_of(self, device: DeviceSession) -> AsyncIterator[Place | None]:
+    async def _place_of(self, device: DeviceSession) -> AsyncIterator[TakenPlace | None]:
         """Inside it the next request of a session is carried out. A large one has no place."""
         reads = self._port.reads
-        place: AbstractAsyncContextManager[Place | None]
+        place: AbstractAsyncContextManager[TakenPlace | None]
         if self._is_next_large(device):
             place = reads.large_requests.turn()
         else:

@@ -82,7 +82,7 @@ class SlowDevice:
     async def disconnect(self) -> None:
         self.client.transport.loseConnection()
         await self._world.wait_until(lambda: not self._world.node.gateway.sessions)
-        await self._world.node.gateway._jobs.finished()
+        await self._world.node.gateway.tasks.finished()
 
     async def heard(self) -> None:
         """The connector has heard all that was said so far, and what it had written is here."""
@@ -157,7 +157,7 @@ class World:
             await device.heard()
             for session in list(gateway.sessions.values()):
                 gateway._due(session.connection)
-            await gateway._jobs.finished()
+            await gateway.tasks.finished()
             await device.heard()
         return False
 
