@@ -20,16 +20,9 @@ from push.redis.client import RedisClient
 from push.redis.connection.errors import StoreUnavailable
 from push.redis.connection.replies import Argument
 from push.redis.scripts import load_script
-from push.redis.shared_copy import (
-    REST_OF_CHANGES,
-    Announce,
-    Lease,
-    SharedCopy,
-    only_here,
-    read_clock,
-)
+from push.redis.shared_copy import Announce, Lease, SharedCopy, only_here, read_clock
 from push.runtime.ports import Clock
-from push.runtime.tasks import Rounds, gather
+from push.runtime.tasks import gather
 from push.runtime.timers import SingleFlight
 from push.wire.errors import RequestError
 
@@ -96,7 +89,6 @@ class Bans:
         self._judge = judge
         self._announce = announce
         self._at_most = at_most
-        self._changes = Rounds(reactor, REST_OF_CHANGES)
         self._last_kick = 0
         self._log = BanLog(server)
         self._forgetting = SingleFlight(self._forget_ended, _log_failure)
@@ -110,7 +102,6 @@ class Bans:
 
     def stop(self) -> None:
         self._copy.stop()
-        self._changes.stop()
         self._forgetting.cancel()
         self._announcing.cancel()
 
@@ -179,7 +170,7 @@ class Bans:
         Raises `RequestError` `not_allowed` when there are as many as there may be.
         """
         arguments: list[Argument] = [ban.key, ban.until or 0, self._at_most]
-        async with self._changes:
+        async with self._copy.changes:
             outcome = await self._server.run(_ban, [], arguments, durable=True, decode=int)
             if outcome < 0:
                 await self._log.forget_ended(self.now_ms())
@@ -193,7 +184,7 @@ class Bans:
     async def lift(self, kind: BanKind, name: str) -> list[str]:
         """Raises `RequestError` `not_found` when there is no such ban. Returns as `add`."""
         arguments: list[Argument] = [f"{kind}:{name}", "", 0]
-        async with self._changes:
+        async with self._copy.changes:
             if not await self._server.run(_ban, [], arguments, durable=True, decode=bool):
                 raise RequestError("not_found", f"there is no ban of this {kind}")
             return await self._announced()

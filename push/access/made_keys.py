@@ -18,16 +18,9 @@ from push.redis.client import RedisClient
 from push.redis.connection.errors import StoreUnavailable
 from push.redis.connection.replies import Argument
 from push.redis.scripts import load_script
-from push.redis.shared_copy import (
-    REST_OF_CHANGES,
-    Announce,
-    Lease,
-    SharedCopy,
-    only_here,
-    read_clock,
-)
+from push.redis.shared_copy import Announce, Lease, SharedCopy, only_here, read_clock
 from push.runtime.ports import Clock
-from push.runtime.tasks import Rounds, gather
+from push.runtime.tasks import gather
 from push.runtime.timers import Periodic
 from push.wire.errors import RequestError
 
@@ -58,7 +51,6 @@ class MadeKeys:
         self._server = server
         self._announce = announce
         self._copy = SharedCopy(reactor, server, lease, CHANNEL, self._read, self._apply)
-        self._changes = Rounds(reactor, REST_OF_CHANGES)
         self._noting = Periodic(reactor, USES_SECONDS, self.note_uses, _log_failure)
         keyring.follow(self)
 
@@ -69,7 +61,6 @@ class MadeKeys:
     def stop(self) -> None:
         self._noting.stop()
         self._copy.stop()
-        self._changes.stop()
 
     @property
     def is_current(self) -> bool:
@@ -99,7 +90,7 @@ class MadeKeys:
         created = self.now_ms()
         stored = f"{sha256} {','.join(scopes)} {created} {expires or 0}"
         arguments: list[Argument] = [name, stored, MAX_KEYS]
-        async with self._changes:
+        async with self._copy.changes:
             outcome = await self._server.run(_make, [], arguments, durable=True, decode=int)
             if outcome > 0:
                 key = ApiKey(name, sha256, frozenset(scopes), "made", created, expires)
@@ -116,7 +107,7 @@ class MadeKeys:
         Raises `RequestError`: `not_found`; `not_allowed` for the last key with the scope admin,
         and for a key of a file or of the configuration; and `StoreUnavailable`.
         """
-        async with self._changes:
+        async with self._copy.changes:
             own = self.keyring.own
             has_other = any("admin" in key.scopes for key in own)
             arguments: list[Argument] = [name, int(has_other)]

@@ -20,7 +20,7 @@ from push.redis.client import RedisClient
 from push.redis.clock import MICROSECONDS
 from push.redis.connection.errors import StoreUnavailable
 from push.runtime.ports import Clock
-from push.runtime.tasks import TaskGroup
+from push.runtime.tasks import Rounds, TaskGroup
 from push.runtime.timers import Debounced, Periodic, SingleFlight
 
 log = Logger()
@@ -122,7 +122,8 @@ class SharedCopy(Generic[Content]):
     another, so what is applied never goes back; one that began before a notice is applied for those
     that asked before it began, and does not make the copy valid: the next read begins at once.
 
-    `read()` raises `StoreUnavailable`; it is tried again.
+    `read()` raises `StoreUnavailable`; it is tried again. What is copied is changed inside
+    `async with copy.changes`.
     """
 
     def __init__(
@@ -146,6 +147,7 @@ class SharedCopy(Generic[Content]):
         self._reads = SingleFlight(self._renew, self._failed)
         self._retry = Debounced(reactor, RETRY_SECONDS, self._retry_if_needed)
         self._regular = Periodic(reactor, READ_SECONDS, self._reads.request, _log_failure)
+        self.changes = Rounds(reactor, REST_OF_CHANGES)
         server.on_restored(self._restored)
 
     def start(self) -> None:
@@ -160,6 +162,7 @@ class SharedCopy(Generic[Content]):
         self._server.subscriptions.unsubscribe(self._channel)
         self._retry.cancel()
         self._reads.cancel()
+        self.changes.stop()
 
     @property
     def is_valid(self) -> bool:
