@@ -28,9 +28,9 @@ from push.streams.publisher import (
     UNKNOWN_TARGET,
     IdempotencyKey,
     IdempotencyMismatch,
-    Message,
     Published,
     Publisher,
+    StreamMessage,
     by_server,
 )
 from push.wire.api.push import PushResult
@@ -70,7 +70,7 @@ class _Begun(msgspec.Struct, frozen=True):
     """
 
     push: Push
-    message: Message
+    message: StreamMessage
     idempotency_key: IdempotencyKey | None
     span: Span | None
     is_new: bool = True
@@ -189,7 +189,7 @@ class PushService:
         id = self._snowflake.next_id()
         is_stored = content.qos > 0 and content.ttl_seconds > 0
         is_acknowledged = content.qos > 0 and not is_stored
-        message = Message(
+        message = StreamMessage(
             id=id,
             content=encoded(id, content).decode(),
             ttl_seconds=content.ttl_seconds,

@@ -33,7 +33,7 @@ _BEGINNINGS = {
 
 def guarded_streams_of(target: Target) -> list[str]:
     """The streams of a target, each once and with the key that must be there ("" for none), as a
-    `Message` has them. An address has none."""
+    `StreamMessage` has them. An address has none."""
     if target.kind == "ip":
         return []
     stream, guard = _BEGINNINGS[target.kind]

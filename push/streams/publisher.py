@@ -53,7 +53,7 @@ class IdempotencyMismatch(Exception):
     """The idempotency key came before with another request."""
 
 
-class Message(msgspec.Struct, array_like=True, kw_only=True):
+class StreamMessage(msgspec.Struct, array_like=True, kw_only=True):
     """A message for one or more streams, as publish.lua gets it, which reads no bytes.
 
     `waited_us` is set when it is sent. `content`: JSON, what of a PUSH depends on no stream.
@@ -111,7 +111,7 @@ class Publisher:
         # By the number of the server, whether replicas are waited for, and whether it is a batch:
         # a message alone is not to take as long as a hundred.
         self._calls = {
-            (number, durable, is_batch): JoinedCalls[Message](
+            (number, durable, is_batch): JoinedCalls[StreamMessage](
                 server,
                 _script,
                 keep.device_max_messages,
@@ -123,14 +123,14 @@ class Publisher:
             for durable, is_batch in product((True, False), repeat=2)
         }
 
-    async def publish(self, message: Message) -> Published:
+    async def publish(self, message: StreamMessage) -> Published:
         """Raises `IdempotencyMismatch`; `StoreUnavailable`: then it may have happened."""
         outcomes = await self.publish_all([message])
         if isinstance(outcomes[0], Published):
             return outcomes[0]
         raise cast(Exception, outcomes.pop())
 
-    async def publish_all(self, messages: Sequence[Message]) -> list[Published | Exception]:
+    async def publish_all(self, messages: Sequence[StreamMessage]) -> list[Published | Exception]:
         """What became of each, where it failed what `publish` raises. Messages for one stream are
         written in their order."""
         if not messages:
@@ -144,11 +144,11 @@ class Publisher:
         return outcomes
 
     async def _publish_in_parts(
-        self, messages: Sequence[Message], *, is_batch: bool
+        self, messages: Sequence[StreamMessage], *, is_batch: bool
     ) -> list[Published | Exception]:
         """Each server gets the streams that it has. What need not wait for replicas goes there by
         itself."""
-        parts: dict[tuple[int, bool], tuple[list[int], list[Message]]] = {}
+        parts: dict[tuple[int, bool], tuple[list[int], list[StreamMessage]]] = {}
         for place, message in enumerate(messages):
             for number, part in _parts_of(message, self._shards):
                 durable = message.stored or not self._shards[number].is_replicated
@@ -189,11 +189,11 @@ class Publisher:
         return server, server.key(name)
 
 
-def _streams_in(message: Message) -> int:
+def _streams_in(message: StreamMessage) -> int:
     return len(message.streams) // 2
 
 
-def _parts_of(message: Message, shards: Shards) -> Iterator[tuple[int, Message]]:
+def _parts_of(message: StreamMessage, shards: Shards) -> Iterator[tuple[int, StreamMessage]]:
     """The message for each server that has some of its streams."""
     streams = zip(message.streams[::2], message.streams[1::2], strict=True)
     for number, some in by_server(shards, streams, itemgetter(0)).items():
@@ -206,7 +206,7 @@ def _claimed_id(reply: bytes) -> str:
     return reply.decode()
 
 
-def _outcome_of(message: Message, reply: list[Any] | Exception) -> Published | Exception:
+def _outcome_of(message: StreamMessage, reply: list[Any] | Exception) -> Published | Exception:
     """Of publish.lua: the time, the offset, the id, and how many connectors each stream has."""
     if isinstance(reply, Exception):
         return reply
@@ -225,7 +225,7 @@ def _latest(outcomes: Iterable[Published | Exception]) -> int:
     return max([each.now_us for each in outcomes if isinstance(each, Published)], default=0)
 
 
-def _merged(message: Message, parts: list[Published | Exception]) -> Published | Exception:
+def _merged(message: StreamMessage, parts: list[Published | Exception]) -> Published | Exception:
     """What became of a message on all its servers together."""
     first = parts[0]
     if len(parts) == 1 or isinstance(first, Exception):

@@ -17,7 +17,7 @@ from push.devices.session_ending import EndedSession
 from push.devices.sessions import Sessions
 from push.redis.client import RedisClient
 from push.redis.shards import Shards
-from push.streams.publisher import Message, Publisher
+from push.streams.publisher import Publisher, StreamMessage
 from push.wire.bodies import ConnectRequest
 from tests.waiting import WaitUntil
 
@@ -202,7 +202,7 @@ async def test_nothing_is_left_of_a_device_for_which_messages_waited(life: Any, 
     publisher = Publisher(Shards([life.store]))
     for stream in (f"dev:{token}", "user:anna", "all"):
         await publisher.publish(
-            Message(
+            StreamMessage(
                 id=f"to-{stream}",
                 content='{"id":"m"}',
                 ttl_seconds=300 * 86_400,

@@ -18,7 +18,7 @@ from push.redis.joined_calls import MAX_BYTES, MAX_ITEMS
 from push.redis.shards import Shards
 from push.runtime.timers import sleep
 from push.streams.log import LogReader, WantedPages
-from push.streams.publisher import UNKNOWN_TARGET, Message, Published, Publisher
+from push.streams.publisher import UNKNOWN_TARGET, Published, Publisher, StreamMessage
 from tests.conftest import RedisServer
 
 HOUR = 3600
@@ -37,10 +37,10 @@ def publisher(store: RedisClient) -> Publisher:
 
 def a_message(
     n: int, stream: str = "all", *, guard: str = "", size: int = 0, **more: Any
-) -> Message:
+) -> StreamMessage:
     content = json.dumps({"id": f"m{n}", "data": "x" * size})
     options = {"ttl_seconds": HOUR, "stored": True, "to": '{"all":true}', **more}
-    return Message(id=f"m{n}", content=content, streams=[stream, guard], **options)
+    return StreamMessage(id=f"m{n}", content=content, streams=[stream, guard], **options)
 
 
 async def ids_in(store: RedisClient, stream: str) -> list[str]:

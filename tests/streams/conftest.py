@@ -23,7 +23,7 @@ from push.streams.hub import Hub
 from push.streams.ledger import DeliveryCounts, Ledger
 from push.streams.log import LogReader, WantedPages
 from push.streams.log_cache import LogCache
-from push.streams.publisher import Message, Published, Publisher, Retention
+from push.streams.publisher import Published, Publisher, Retention, StreamMessage
 
 Connect = Callable[..., Awaitable[RedisClient]]
 
@@ -49,7 +49,7 @@ class Sender:
         publisher = self._publisher if announced else self._silent
         content = f'{{"id":"m{n}","data":{data or n}}}'
         return await publisher.publish(
-            Message(
+            StreamMessage(
                 id=f"m{n}",
                 content=content,
                 ttl_seconds=ttl_seconds,
@@ -218,7 +218,7 @@ class Desk:
         self._sent += 1
         id = f"m{self._sent}"
         return await self.publisher.publish(
-            Message(
+            StreamMessage(
                 id=id,
                 content=f'{{"id":"{id}","data":0}}',
                 ttl_seconds=ttl_seconds,

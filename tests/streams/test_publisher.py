@@ -17,7 +17,7 @@ from push.redis.shards import Shards
 from push.session.entry import Entry
 from push.streams.log import LogReader, WantedPages
 from push.streams.message import from_channel
-from push.streams.publisher import UNKNOWN_TARGET, Message, Publisher
+from push.streams.publisher import UNKNOWN_TARGET, Publisher, StreamMessage
 from tests.conftest import standing_still
 from tests.waiting import WaitUntil
 
@@ -190,7 +190,7 @@ async def test_rule_10_a_publish_whose_deadline_has_passed_does_nothing(
     def publish(n: int) -> Deferred[Any]:
         return Deferred.fromCoroutine(
             publisher.publish(
-                Message(
+                StreamMessage(
                     id=f"m{n}",
                     content='{"id":"m"}',
                     ttl_seconds=60,
@@ -247,7 +247,7 @@ async def test_a_trace_is_on_the_channel_and_in_the_ledger_and_not_in_what_devic
     for id, of in (("m1", trace), ("m2", None)):
         content = f'{{"id":"{id}","data":1}}'
         await publisher.publish(
-            Message(
+            StreamMessage(
                 id=id,
                 content=content,
                 ttl_seconds=60,

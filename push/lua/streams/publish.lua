@@ -1,7 +1,7 @@
 -- Append messages to the logs of their streams and announce them on the channels, or only announce them.
 -- KEYS: clock.
 -- ARGV: how many entries the log of a device may have, and a log that many follow; then each message as
--- msgpack (`Message` in push/streams/publisher.py).
+-- msgpack (`StreamMessage` in push/streams/publisher.py).
 -- Returns for each message {now, offset, id} and per stream how many got it, -1 where the key that must be there
 -- is not. With an idempotency key that came before: the same answer again, or {'mismatch'} for another request.
 -- {'late'} for a message whose caller has given up; {'failed', why} for one that harms no other.
