@@ -193,7 +193,7 @@ class PushService:
             id=id,
             content=encoded(id, content).decode(),
             ttl_seconds=content.ttl_seconds,
-            kind=ENTRY_ONLINE if is_acknowledged else ENTRY_MESSAGE,
+            field=ENTRY_ONLINE if is_acknowledged else ENTRY_MESSAGE,
             streams=guarded_streams_of(target),
             stored=is_stored,
             to=_encode(as_asked(target)).decode(),
@@ -201,7 +201,7 @@ class PushService:
             trace=span.traceparent if span is not None and span.is_sampled else None,
         )
         if idempotency_key is not None:
-            message.once = self._shards.first.key(f"{IDEM}{idempotency_key.key}")
+            message.idem = self._shards.first.key(f"{IDEM}{idempotency_key.key}")
             message.digest = idempotency_key.digest
         return _Begun(push, message, idempotency_key, span)
 

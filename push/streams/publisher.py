@@ -57,10 +57,10 @@ class StreamMessage(msgspec.Struct, array_like=True, kw_only=True):
     """A message for one or more streams, as publish.lua gets it, which reads no bytes.
 
     `waited_us` is set when it is sent. `content`: JSON, what of a PUSH depends on no stream.
-    `kind`: `ENTRY_ONLINE` if the devices that are online acknowledge what is not `stored`, but on
+    `field`: `ENTRY_ONLINE` if the devices that are online acknowledge what is not `stored`, but on
     the channels only. `streams`: each, and the guard, the key (without prefix) that must be there
     ("" for none). `to` is what the ledger keeps as the targets; None: it keeps nothing. `trace` (a
-    traceparent) is kept with the record of the ledger, and told to connectors. `once` is the whole
+    traceparent) is kept with the record of the ledger, and told to connectors. `idem` is the whole
     key for the answer to an idempotency key: a request with the same `digest` that was answered
     before gets that.
     """
@@ -69,13 +69,13 @@ class StreamMessage(msgspec.Struct, array_like=True, kw_only=True):
     id: str
     content: str
     ttl_seconds: int
-    kind: str = keyspace.ENTRY_MESSAGE
+    field: str = keyspace.ENTRY_MESSAGE
     streams: list[str]
     stored: bool
     to: str | None = None
     collapse: str | None = None
     trace: str | None = None
-    once: str | None = None
+    idem: str | None = None
     digest: str | None = None
 
 

@@ -119,7 +119,7 @@ async def test_a_message_that_fails_harms_no_other(
 ) -> None:
     """The log of one stream is no log: Redis raises in the middle of the script."""
     await store.command("SET", store.key("log:topic:broken"), "no stream")
-    once = {"once": store.key("idem:k"), "digest": "digest"}
+    once = {"idem": store.key("idem:k"), "digest": "digest"}
     await publisher.publish(a_message(0, **once))
     outcomes = await publisher.publish_all(
         [

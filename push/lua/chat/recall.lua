@@ -34,14 +34,14 @@ end
 
 recall_kept(owner, seq, message.from)
 
-local function body_for(conversation) return recall_body(request.id, conversation, seq, by) end
+local function content_for(conversation) return recall_content(request.id, conversation, seq, by) end
 
 if group.id then
   take_back(owner, message.id)
-  post_push(owner, request.id, body_for(owner))
+  post_push(owner, request.id, content_for(owner))
 else
   for _, user in ipairs({ peers_of(owner) }) do
-    recall_for_user(user, message.id, request.id, body_for(conversation_with(owner, user)))
+    recall_for_user(user, message.id, request.id, content_for(conversation_with(owner, user)))
   end
 end
 return done()

@@ -11,16 +11,16 @@ local FIRST_MESSAGE = 3
 local keep = { max_backlog = tonumber(ARGV[1]), max_shared = tonumber(ARGV[2]) }
 
 -- The list of servers was changed since this key came: some of its streams may have been written then,
--- as the id `before` that the key had. Returns the body with that id.
-local function with_id(body, id, before)
-  local first, last = string.find(body, id, 1, true)
-  return first and string.sub(body, 1, first - 1) .. before .. string.sub(body, last + 1) or body
+-- as the id `before` that the key had. Returns the content with that id.
+local function with_id(content, id, before)
+  local first, last = string.find(content, id, 1, true)
+  return first and string.sub(content, 1, first - 1) .. before .. string.sub(content, last + 1) or content
 end
 
 -- `to_come`: how many messages of the call are after it.
 local function publish(item, to_come)
   -- Its 12 values, which come after one byte that says so: no table is made of them.
-  local _, waited_us, id, body, ttl, field, streams, stored, to, collapse, trace, idem, digest =
+  local _, waited_us, id, content, ttl, field, streams, stored, to, collapse, trace, idem, digest =
     cmsgpack.unpack_limit(item, 12, 1)
   if now > deadline - waited_us then return { 'late' } end
   local moved = false
@@ -30,7 +30,7 @@ local function publish(item, to_come)
     if kept[2] then return cmsgpack.unpack(kept[2]) end
     if kept[1] then
       moved = true
-      id, body = kept[3], with_id(body, id, kept[3])
+      id, content = kept[3], with_id(content, id, kept[3])
     end
   end
 
@@ -48,8 +48,8 @@ local function publish(item, to_come)
       known = known or before ~= '-1'
     elseif guard == '' or redis.call('EXISTS', prefix .. guard) == 1 then
       addressed[#addressed + 1] = stream
-      connectors = stored and post(stream, offset, ttl, id, field, body, keep, collapse)
-        or announce(stream, '0', offset, ttl, id, field, body, '0', trace)
+      connectors = stored and post(stream, offset, ttl, id, field, content, keep, collapse)
+        or announce(stream, '0', offset, ttl, id, field, content, '0', trace)
     end
     reply[(i + 7) / 2] = connectors -- after the first three
   end
