@@ -16,8 +16,8 @@ from push.observe.recent import PushEvents
 from push.pushing.by_ip import Handed, PushByIp
 from push.pushing.content import PushContent, encoded
 from push.pushing.outcomes import end_span, receipt_of, result_of_item
-from push.pushing.targets import Target, as_asked, as_in_a_query, as_target, guarded_streams_of
-from push.redis.keyspace import ENTRY_MESSAGE, ENTRY_ONLINE, IDEM
+from push.pushing.targets import GUARDS, Target, as_asked, as_in_a_query, as_target, streams_of
+from push.redis.keyspace import ENTRY_MESSAGE, ENTRY_ONLINE
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.runtime.log_detail import detail
@@ -194,14 +194,15 @@ class PushService:
             content=encoded(id, content).decode(),
             ttl_seconds=content.ttl_seconds,
             field=ENTRY_ONLINE if is_acknowledged else ENTRY_MESSAGE,
-            streams=guarded_streams_of(target),
+            streams=streams_of(target),
+            guard=GUARDS.get(target.kind),
             stored=is_stored,
             to=_encode(as_asked(target)).decode(),
             collapse=content.collapse if is_stored else None,
             trace=span.traceparent if span is not None and span.is_sampled else None,
         )
         if idempotency_key is not None:
-            message.idem = self._shards.first.key(f"{IDEM}{idempotency_key.key}")
+            message.idem = self._publisher.key_of_answer(idempotency_key)
             message.digest = idempotency_key.digest
         return _Begun(push, message, idempotency_key, span)
 
@@ -314,7 +315,7 @@ class PushService:
 
         Raises `RequestError` `unknown_message`.
         """
-        streams = guarded_streams_of(as_target(await self._to(id)))[::2]
+        streams = streams_of(as_target(await self._to(id)))
         # A message to an address has no stream: its record is on one of all servers.
         parts = by_server(self._shards, streams, str)
         if not parts:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import product
-from operator import itemgetter
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -48,6 +47,11 @@ class IdempotencyKey(msgspec.Struct, frozen=True):
     key: str
     digest: str
 
+    @property
+    def answer_name(self) -> str:
+        """The key in Redis under which the answer is kept, without the prefix of all keys."""
+        return f"{keyspace.IDEM}{self.key}"
+
 
 class IdempotencyMismatch(Exception):
     """The idempotency key came before with another request."""
@@ -58,8 +62,8 @@ class StreamMessage(msgspec.Struct, array_like=True, kw_only=True):
 
     `waited_us` is set when it is sent. `content`: JSON, what of a PUSH depends on no stream.
     `field`: `ENTRY_ONLINE` if the devices that are online acknowledge what is not `stored`, but on
-    the channels only. `streams`: each, and the guard, the key (without prefix) that must be there
-    ("" for none). `to` is what the ledger keeps as the targets; None: it keeps nothing. `trace` (a
+    the channels only. `guard`: "device:" if a stream "dev:x" is written to only where the key
+    "device:x" is. `to` is what the ledger keeps as the targets; None: it keeps nothing. `trace` (a
     traceparent) is kept with the record of the ledger, and told to connectors. `idem` is the whole
     key for the answer to an idempotency key: a request with the same `digest` that was answered
     before gets that.
@@ -71,6 +75,7 @@ class StreamMessage(msgspec.Struct, array_like=True, kw_only=True):
     ttl_seconds: int
     field: str = keyspace.ENTRY_MESSAGE
     streams: list[str]
+    guard: str | None = None
     stored: bool
     to: str | None = None
     collapse: str | None = None
@@ -167,6 +172,10 @@ class Publisher:
                 found[place].append(outcome)
         return list(map(_merged, messages, found))
 
+    def key_of_answer(self, idempotency_key: IdempotencyKey) -> str:
+        """The `idem` of a message, the same on all servers."""
+        return self._shards.first.key(idempotency_key.answer_name)
+
     async def claim(self, idempotency_key: IdempotencyKey, id: str) -> str:
         """The id of the message that the key names: `id`, or the one that came with it first.
 
@@ -190,14 +199,13 @@ class Publisher:
 
 
 def _streams_in(message: StreamMessage) -> int:
-    return len(message.streams) // 2
+    return len(message.streams)
 
 
 def _parts_of(message: StreamMessage, shards: Shards) -> Iterator[tuple[int, StreamMessage]]:
     """The message for each server that has some of its streams."""
-    streams = zip(message.streams[::2], message.streams[1::2], strict=True)
-    for number, some in by_server(shards, streams, itemgetter(0)).items():
-        yield number, structs.replace(message, streams=[text for pair in some for text in pair])
+    for number, streams in by_server(shards, message.streams, str).items():
+        yield number, structs.replace(message, streams=streams)
 
 
 def _claimed_id(reply: bytes) -> str:
@@ -212,7 +220,7 @@ def _outcome_of(message: StreamMessage, reply: list[Any] | Exception) -> Publish
         return reply
     if reply[0] == b"mismatch":
         return IdempotencyMismatch()
-    streams, connectors = message.streams[::2], reply[3:]
+    streams, connectors = message.streams, reply[3:]
     if len(connectors) != len(streams):
         return ValueError(f"{len(connectors)} streams were answered for, not {len(streams)}")
     return Published(
@@ -230,7 +238,7 @@ def _merged(message: StreamMessage, parts: list[Published | Exception]) -> Publi
     first = parts[0]
     if len(parts) == 1 or isinstance(first, Exception):
         return first
-    connectors = dict.fromkeys(message.streams[::2], UNKNOWN_TARGET)
+    connectors = dict.fromkeys(message.streams, UNKNOWN_TARGET)
     for part in parts:
         if isinstance(part, Exception):
             return part

@@ -23,7 +23,7 @@ async def publish_at(world: Worlds, number: int, id: str, ttl_seconds: int = 360
             id=id,
             content=encoded(id, PushContent(msgspec.Raw(b"1"))).decode(),
             ttl_seconds=ttl_seconds,
-            streams=[STREAM_ALL, ""],
+            streams=[STREAM_ALL],
             stored=True,
             to='{"all":true}',
         )

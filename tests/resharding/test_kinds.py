@@ -128,7 +128,7 @@ async def publish_to_topic(world: Worlds, topic: str, id: str) -> None:
             id=id,
             content=encoded(id, PushContent(msgspec.Raw(b"1"))).decode(),
             ttl_seconds=3600,
-            streams=[f"topic:{topic}", ""],
+            streams=[f"topic:{topic}"],
             stored=True,
             to=f'{{"topic":"{topic}"}}',
         )

@@ -43,7 +43,7 @@ class Sender:
         announced: bool = True,
         stored: bool = True,
         ttl_seconds: int = 3600,
-        guard: str = "",
+        guard: str | None = None,
         data: str | None = None,
     ) -> Published:
         publisher = self._publisher if announced else self._silent
@@ -53,9 +53,8 @@ class Sender:
                 id=f"m{n}",
                 content=content,
                 ttl_seconds=ttl_seconds,
-                streams=[
-                    text for stream in streams for text in (stream, guard and f"device:{guard}")
-                ],
+                streams=list(streams),
+                guard=guard,
                 stored=stored,
             )
         )
@@ -222,7 +221,7 @@ class Desk:
                 id=id,
                 content=f'{{"id":"{id}","data":0}}',
                 ttl_seconds=ttl_seconds,
-                streams=[text for stream in streams for text in (stream, "")],
+                streams=list(streams),
                 **{"stored": True, "to": '{"all":true}', **more},
             )
         )

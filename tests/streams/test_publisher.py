@@ -172,7 +172,7 @@ async def test_what_is_not_stored_moves_no_offset(
 
 @pytest_twisted.ensureDeferred
 async def test_a_stream_whose_guard_is_missing_is_left_out(sender: Any, store: RedisClient) -> None:
-    published = await sender.send("dev:x", guard="x")
+    published = await sender.send("dev:x", guard="device:")
 
     assert published.connectors == {"dev:x": UNKNOWN_TARGET}
     assert not await store.command("EXISTS", store.key("log:dev:x"))
@@ -194,7 +194,7 @@ async def test_rule_10_a_publish_whose_deadline_has_passed_does_nothing(
                     id=f"m{n}",
                     content='{"id":"m"}',
                     ttl_seconds=60,
-                    streams=["all", ""],
+                    streams=["all"],
                     stored=True,
                 )
             )
@@ -251,7 +251,7 @@ async def test_a_trace_is_on_the_channel_and_in_the_ledger_and_not_in_what_devic
                 id=id,
                 content=content,
                 ttl_seconds=60,
-                streams=["user:anna", ""],
+                streams=["user:anna"],
                 stored=stored,
                 to='{"user":"anna"}',
                 trace=of,

@@ -19,9 +19,9 @@ end
 
 -- `to_come`: how many messages of the call are after it.
 local function publish(item, to_come)
-  -- Its 12 values, which come after one byte that says so: no table is made of them.
-  local _, waited_us, id, content, ttl, field, streams, stored, to, collapse, trace, idem, digest =
-    cmsgpack.unpack_limit(item, 12, 1)
+  -- Its 13 values, which come after one byte that says so: no table is made of them.
+  local _, waited_us, id, content, ttl, field, streams, guard, stored, to, collapse, trace, idem, digest =
+    cmsgpack.unpack_limit(item, 13, 1)
   if now > deadline - waited_us then return { 'late' } end
   local moved = false
   if idem then
@@ -39,19 +39,19 @@ local function publish(item, to_come)
   local offset, reply = offset_text(at), { now, at, id, false }
   local addressed, known = {}, false
 
-  for i = 1, #streams, 2 do
-    local stream, guard = streams[i], streams[i + 1]
+  for i = 1, #streams do
+    local stream = streams[i]
     local before = moved and redis.call('HGET', idem, 's:' .. stream)
     local connectors = -1
     if before then
       connectors = tonumber(before)
       known = known or before ~= '-1'
-    elseif guard == '' or redis.call('EXISTS', prefix .. guard) == 1 then
+    elseif not guard or redis.call('EXISTS', prefix .. guard .. string.match(stream, ':(.*)')) == 1 then
       addressed[#addressed + 1] = stream
       connectors = stored and post(stream, offset, ttl, id, field, content, keep, collapse)
         or announce(stream, '0', offset, ttl, id, field, content, '0', trace)
     end
-    reply[(i + 7) / 2] = connectors -- after the first three
+    reply[i + 3] = connectors
   end
 
   if to and #addressed > 0 then begin_record(id, to, offset, ttl, addressed, trace, not idem) end
