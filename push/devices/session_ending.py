@@ -50,7 +50,7 @@ class SessionEnding:
         self._shards = shards
         # The sessions that end in one turn of the reactor are one call of each server.
         self._calls: list[JoinedCalls[ClosingItem]] = [
-            JoinedCalls(server, _close, retention_seconds, again=lambda item, _: item)
+            JoinedCalls(server, _close, retention_seconds, replayed=lambda item, _: item)
             for server in shards
         ]
 

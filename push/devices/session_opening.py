@@ -99,7 +99,7 @@ class SessionOpening:
 
         def calls_of(max_items: int) -> list[JoinedCalls[OpeningItem]]:
             return [
-                JoinedCalls(server, _open, *arguments, again=_again, max_items=max_items)
+                JoinedCalls(server, _open, *arguments, replayed=_replayed, max_items=max_items)
                 for server in shards
             ]
 
@@ -266,7 +266,7 @@ class SessionOpening:
         )
 
 
-def _again(item: OpeningItem, reply: list[Any]) -> OpeningItem | None:
+def _replayed(item: OpeningItem, reply: list[Any]) -> OpeningItem | None:
     """What a new master is told; None: the session did not take its device."""
     if reply[0] in (b"unknown", b"wrong", b"late", b"failed"):
         return None
