@@ -13,11 +13,11 @@ from push.devices.outbox import Outbox
 from push.devices.record import as_fields, elsewhere_of, optional
 from push.devices.registration import Devices, digest_of, unknown_token
 from push.redis.connection.replies import Argument
-from push.redis.joined_calls import JoinedCalls, answer_of
+from push.redis.joined_calls import JoinedCalls
 from push.redis.keyspace import DEVICE_USER, record_name
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
-from push.runtime.tasks import gather
+from push.runtime.tasks import gather, only
 from push.session.subscription import Subscription
 from push.streams.event_positions import cursors_at
 from push.wire.bodies import ConnectRequest
@@ -119,7 +119,7 @@ class SessionOpening:
         item = self._item_of(asked, token, claims, cursors, session, number)
         # A cursor may pass thousands of messages, each of which is counted.
         calls = self._alone if item.cursors else self._calls
-        reply = await answer_of(calls[number], item)
+        reply = only(await calls[number].ask([item]))
         if reply[0] == b"unknown":
             raise unknown_token(token)
         if reply[0] == b"wrong":

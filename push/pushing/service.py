@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Awaitable, Sequence
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import msgspec
 from msgspec import structs
@@ -21,7 +21,7 @@ from push.redis.keyspace import ENTRY_MESSAGE, ENTRY_ONLINE
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.runtime.log_detail import detail
-from push.runtime.tasks import Semaphore, gather
+from push.runtime.tasks import Semaphore, gather, only
 from push.runtime.tracing import PUBLISH, Span, Tracer
 from push.streams.ledger import DeliveryCounts, DeviceLine, Ledger
 from push.streams.publisher import (
@@ -113,10 +113,7 @@ class PushService:
         `idempotency_mismatch`; and `StoreUnavailable`, after which the same idempotency key leads
         to one message all the same: the script that publishes keeps the key.
         """
-        outcomes = await self._push_all([push])
-        if isinstance(outcomes[0], PushResult):
-            return outcomes[0]
-        raise cast(Exception, outcomes.pop())
+        return only(await self._push_all([push]))
 
     async def push_batch(self, items: Sequence[Push]) -> list[PushResult | RequestError]:
         """Each item for itself, all together; what is refused is so alone.

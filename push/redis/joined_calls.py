@@ -178,17 +178,6 @@ class JoinedCalls(Generic[Item]):
         return self._server.as_our_error(text, txredisapi.ResponseError(text))
 
 
-def answer_of(calls: JoinedCalls[Item], item: Item) -> Deferred[Any]:
-    """The reply to `item`; fails as `RedisClient.run` raises."""
-    return calls.ask([item]).addCallback(_only_reply)
-
-
-def _only_reply(replies: list[Any]) -> Any:
-    if isinstance(replies[0], Exception):
-        raise replies.pop()
-    return replies[0]
-
-
 def _log_failure(failure: Failure) -> None:
     log.failure(
         "Answers of Redis could not be given to their callers",

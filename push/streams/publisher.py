@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import product
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import structs
@@ -128,16 +128,10 @@ class Publisher:
             for durable, is_batch in product((True, False), repeat=2)
         }
 
-    async def publish(self, message: StreamMessage) -> Published:
-        """Raises `IdempotencyMismatch`; `StoreUnavailable`: then it may have happened."""
-        outcomes = await self.publish_all([message])
-        if isinstance(outcomes[0], Published):
-            return outcomes[0]
-        raise cast(Exception, outcomes.pop())
-
     async def publish_all(self, messages: Sequence[StreamMessage]) -> list[Published | Exception]:
-        """What became of each, where it failed what `publish` raises. Messages for one stream are
-        written in their order."""
+        """What became of each, where it failed the error: `IdempotencyMismatch`, or
+        `StoreUnavailable`, after which it may have happened. Messages for one stream are written in
+        their order."""
         if not messages:
             return []
         server, is_batch = self._shards.first, len(messages) > 1

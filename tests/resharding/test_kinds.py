@@ -26,6 +26,7 @@ from push.resharding.kinds import KINDS, kind_of
 from push.session.events import EventPosition
 from push.streams.event_positions import EventPositions
 from push.streams.publisher import Publisher, StreamMessage
+from tests.publishing import publish
 from tests.resharding.test_model import live
 from tests.resharding.world import Worlds
 
@@ -123,7 +124,8 @@ def _is_known(name: str) -> bool:
 
 
 async def publish_to_topic(world: Worlds, topic: str, id: str) -> None:
-    await Publisher(Shards(world.servers)).publish(
+    await publish(
+        Publisher(Shards(world.servers)),
         StreamMessage(
             id=id,
             content=encoded(id, PushContent(msgspec.Raw(b"1"))).decode(),
@@ -131,7 +133,7 @@ async def publish_to_topic(world: Worlds, topic: str, id: str) -> None:
             streams=[f"topic:{topic}"],
             stored=True,
             to=f'{{"topic":"{topic}"}}',
-        )
+        ),
     )
     world.addressed[id] = set()
 

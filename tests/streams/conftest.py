@@ -24,6 +24,7 @@ from push.streams.ledger import DeliveryCounts, Ledger
 from push.streams.log import LogReader, WantedPages
 from push.streams.log_cache import LogCache
 from push.streams.publisher import Published, Publisher, Retention, StreamMessage
+from tests.publishing import publish
 
 Connect = Callable[..., Awaitable[RedisClient]]
 
@@ -48,7 +49,8 @@ class Sender:
     ) -> Published:
         publisher = self._publisher if announced else self._silent
         content = f'{{"id":"m{n}","data":{data or n}}}'
-        return await publisher.publish(
+        return await publish(
+            publisher,
             StreamMessage(
                 id=f"m{n}",
                 content=content,
@@ -56,7 +58,7 @@ class Sender:
                 streams=list(streams),
                 guard=guard,
                 stored=stored,
-            )
+            ),
         )
 
 
@@ -216,14 +218,15 @@ class Desk:
     async def push(self, *streams: str, ttl_seconds: int = 3600, **more: Any) -> Published:
         self._sent += 1
         id = f"m{self._sent}"
-        return await self.publisher.publish(
+        return await publish(
+            self.publisher,
             StreamMessage(
                 id=id,
                 content=f'{{"id":"{id}","data":0}}',
                 ttl_seconds=ttl_seconds,
                 streams=list(streams),
                 **{"stored": True, "to": '{"all":true}', **more},
-            )
+            ),
         )
 
     async def log(self, stream: str) -> list[Entry]:
