@@ -134,6 +134,7 @@ class Groups:
         if by is None or not by_device:
             return [], None
         rate = self._settings.group_changes.of(by)
+        self._acting.check(rate)
         if self._settings.direct == "anyone":
             return [], rate
         others = [each for each in dict.fromkeys(users) if each != by]
