@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from itertools import chain
 from typing import NamedTuple
 
 import msgspec
@@ -159,8 +160,12 @@ class Journal:
         kind = self._kind
         bounds = kind.max_each, kind.max_in_all, kind.keep_seconds
         arguments: list[Argument] = [kind.name, *bounds, "1" if kind.of_devices else ""]
+        rows: dict[str, list[tuple[int, bytes]]] = {}
         for each in entries:
-            arguments += (each.owner, each.at, each.entry)
+            rows.setdefault(each.owner, []).append((each.at, each.entry))
+        for owner, own in rows.items():
+            own.sort()
+            arguments += (owner, 2 * len(own), *chain.from_iterable(own))
         try:
             await server.run(_append, [], arguments)
         except StoreUnavailable as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 from math import inf
@@ -10,6 +9,7 @@ from typing import Final
 
 from twisted.internet.defer import Deferred
 
+from push.runtime.owner_queue import OwnerQueue
 from push.runtime.ports import Clock
 from push.runtime.timers import Debounced
 
@@ -30,8 +30,6 @@ SLOW: Final = 3
 QUICK_SECONDS: Final = 0.004
 # For how long it is remembered how quick one was; twice as long at most.
 REMEMBERED_SECONDS: Final = 10.0
-
-_Waiting = dict[Hashable, deque[Deferred["TakenPlace"]]]  # by owner, who is next first
 
 
 class TakenPlace:
@@ -80,16 +78,27 @@ class _Number:
 
 class Places:
     """`at_a_time` of them at first (see `_Number`). Of those that wait, each owner gets one in
-    turn, however many wait."""
+    turn, however many wait.
 
-    def __init__(self, clock: Clock, at_a_time: int) -> None:
+    `hold_seconds`, `most_hold_seconds`: see `HOLD_SECONDS` and `MOST_HOLD_SECONDS`."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        at_a_time: int,
+        *,
+        hold_seconds: float = HOLD_SECONDS,
+        most_hold_seconds: float = MOST_HOLD_SECONDS,
+    ) -> None:
         self._clock = clock
+        self._hold_seconds = hold_seconds
+        self._most_hold_seconds = most_hold_seconds
         self._at_a_time = _Number(at_a_time)
         self._taken: dict[TakenPlace, None] = {}  # in the order in which they were
         self._ended = -inf  # when one was given back last
         self._lately: dict[Hashable, float] = {}  # when owners got their last place, in order
-        self._rested: _Waiting = {}
-        self._others: _Waiting = {}
+        self._rested: OwnerQueue[TakenPlace] = OwnerQueue()
+        self._others: OwnerQueue[TakenPlace] = OwnerQueue()
         self._giving = False
         self._look = Debounced(clock, HOLD_SECONDS, self._give_back_held)
 
@@ -144,8 +153,7 @@ class Places:
     def _turn_of(self, owner: Hashable) -> Deferred[TakenPlace]:
         self._forget_rested()
         queue = self._others if owner in self._lately else self._rested
-        turn: Deferred[TakenPlace] = Deferred(lambda turn: _leave(queue, owner, turn))
-        queue.setdefault(owner, deque()).append(turn)
+        turn = queue.wait(owner)
         self._look.request(self._until_held_seconds())
         return turn
 
@@ -155,7 +163,7 @@ class Places:
         self._giving = True
         try:
             while self._is_waited_for and self._has_free:
-                owner, turn = _next_of(self._rested or self._others)
+                owner, turn = (self._rested or self._others).pop()
                 turn.callback(self._take(owner))
         finally:
             self._giving = False
@@ -164,7 +172,7 @@ class Places:
         """For how long the oldest still holds its place, if nothing ends."""
         now = self._clock.seconds()
         oldest = next((place.begun for place in self._taken), now)
-        until = min(max(oldest, self._ended) + HOLD_SECONDS, oldest + MOST_HOLD_SECONDS)
+        until = min(max(oldest, self._ended) + self._hold_seconds, oldest + self._most_hold_seconds)
         return max(until - now, 0.0)
 
     def _give_back_held(self) -> None:
@@ -175,25 +183,10 @@ class Places:
 
     def _free_held(self) -> None:
         now = self._clock.seconds()
-        nothing_ends = now - self._ended > HOLD_SECONDS - NEARLY_SECONDS
-        held_seconds = HOLD_SECONDS if nothing_ends else MOST_HOLD_SECONDS
+        nothing_ends = now - self._ended > self._hold_seconds - NEARLY_SECONDS
+        held_seconds = self._hold_seconds if nothing_ends else self._most_hold_seconds
         for place in list(self._taken):
             if now - place.begun < held_seconds - NEARLY_SECONDS:
                 break
             del self._taken[place]
         self._give()
-
-
-def _next_of(queue: _Waiting) -> tuple[Hashable, Deferred[TakenPlace]]:
-    owner = next(iter(queue))
-    turns = queue.pop(owner)
-    turn = turns.popleft()
-    if turns:
-        queue[owner] = turns  # behind the others
-    return owner, turn
-
-
-def _leave(queue: _Waiting, owner: Hashable, turn: Deferred[TakenPlace]) -> None:
-    queue[owner].remove(turn)
-    if not queue[owner]:
-        del queue[owner]

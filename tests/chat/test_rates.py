@@ -8,6 +8,7 @@ import pytest
 import pytest_twisted
 
 from push.redis import keyspace
+from push.redis.client import RedisClient
 from push.wire.api.groups import NewGroup
 from tests.chat.conftest import User, keys_of
 from tests.connector.conftest import Client, Node
@@ -110,3 +111,32 @@ async def test_a_backend_is_not_limited_and_the_count_ends_by_itself(
 
     key = f"{keyspace.RATE}anna,groups_per_minute"
     assert 0 < await keys_of(node, "user:anna", "PTTL", key) <= 60_000
+
+
+@pytest.mark.parametrize("name", ACTS)
+@pytest_twisted.ensureDeferred
+async def test_a_user_that_goes_on_asking_is_refused_without_redis(
+    make_node: Any, redis_urls: list[str], person: User, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit = ACTS[name][0]
+    node: Node = await make_node(redis_urls, chat={limit: 1})
+    node.listen()
+    group = (await node.chat.groups.create("anna", NewGroup("g", members=["bob"]))).group
+    anna = await person("anna", on=node)
+    await ask(anna, name, group)
+    first = await ask(anna, name, group)
+    asked: list[object] = []
+    run = RedisClient.run
+
+    def counted(server: RedisClient, script: Any, *given: Any, **more: Any) -> Any:
+        asked.append(script)
+        return run(server, script, *given, **more)
+
+    monkeypatch.setattr(RedisClient, "run", counted)
+    again = [await ask(anna, name, group) for _ in range(3)]
+
+    assert not asked
+    assert [answer["code"] for answer in (first, *again)] == ["rate_limited"] * 4
+    assert {answer["detail"] for answer in again} == {first["detail"]}
+    assert all(first["after"] - 5 < answer["after"] <= first["after"] for answer in again)
+    assert node.domain.refusals[limit] == 4

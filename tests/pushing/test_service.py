@@ -361,6 +361,21 @@ async def test_large_pushes_go_two_at_a_time_beside_those_of_others(
     assert len(answered) == 9
 
 
+@pytest_twisted.ensureDeferred
+async def test_large_pushes_of_one_key_do_not_wait_for_all_of_another(backend: Backend) -> None:
+    users = [f"u{number}" for number in range(FEW_STREAMS + 1)]
+    answered: list[str] = []
+
+    async def push(owner: str) -> None:
+        await backend.pushing.push(made("users", *users), owner)
+        answered.append(owner)
+
+    await backend.push("user", "anna")  # somebody else is there, too
+    owners = ["greedy"] * 8 + ["anna"]
+    await gatherResults([ensureDeferred(push(owner)) for owner in owners])
+    assert answered.index("anna") <= LARGE_PUSHES_AT_A_TIME + 1
+
+
 # --- Taking back -----
 
 

@@ -165,11 +165,12 @@ class RequestDispatcher:
     async def _place_of(self, device: DeviceSession) -> AsyncIterator[TakenPlace | None]:
         """Inside it the next request of a session is carried out. A large one has no place."""
         reads = self._port.reads
+        owner = device.user or device.session_id
         place: AbstractAsyncContextManager[TakenPlace | None]
         if self._is_next_large(device):
-            place = reads.large_requests.turn()
+            place = reads.large_requests.turn(owner)
         else:
-            place = reads.request_places.place(device.user or device.session_id)
+            place = reads.request_places.place(owner)
         self._in_line.add(device)
         self._tell_settled(device)
         try:

@@ -60,6 +60,11 @@ class Request(msgspec.Struct, frozen=True):
     owner: ApiKey | None = None
     trace: str | None = None
 
+    @property
+    def turns_of(self) -> str:
+        """Who waits for the turns that this request needs: one key is one of those who ask."""
+        return "" if self.owner is None else self.owner.sha256
+
 
 class Response(msgspec.Struct, frozen=True):
     """What is sent back: 204 and 304 have neither body nor content type. `stream`: writes the body,
