@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from itertools import chain
 from typing import NamedTuple
 
 import msgspec
@@ -165,7 +164,8 @@ class Journal:
             rows.setdefault(each.owner, []).append((each.at, each.entry))
         for owner, own in rows.items():
             own.sort()
-            arguments += (owner, 2 * len(own), *chain.from_iterable(own))
+            arguments += (owner, 2 * len(own))
+            arguments += [value for row in own for value in row]
         try:
             await server.run(_append, [], arguments)
         except StoreUnavailable as error:
