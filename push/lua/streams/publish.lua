@@ -5,7 +5,7 @@
 -- Returns for each message {now, offset, id} and per stream how many got it, -1 where the key that must be there
 -- is not. With an idempotency key that came before: the same answer again, or {'mismatch'} for another request.
 -- {'late'} for a message whose caller has given up; {'failed', why} for one that harms no other.
--- uses: channel, post, addressing
+-- uses: channel, post, addressing, idempotency
 local FIRST_MESSAGE = 3
 -- For all messages of the call, see `post`.
 local keep = { max_backlog = tonumber(ARGV[1]), max_shared = tonumber(ARGV[2]) }
@@ -57,7 +57,7 @@ local function publish(item, to_come)
   if to and #addressed > 0 then begin_record(id, to, offset, ttl, addressed, trace, not idem) end
   if idem and (known or #addressed > 0) then
     redis.call('HSET', idem, 'digest', digest, 'reply', cmsgpack.pack(reply))
-    redis.call('EXPIRE', idem, DAY_SECONDS)
+    redis.call('EXPIRE', idem, IDEMPOTENCY_KEY_SECONDS)
   end
   return reply
 end
