@@ -153,7 +153,7 @@ class Composition:
         return service
 
     def _wire(self) -> None:
-        """Add the rest, from the inside out: the registry is told of ports that listen."""
+        """Add the rest, from the inside out: the registry names ports that listen by then."""
         if self._share_ports and self._settings.server.node:
             folder = self._settings.server.data_folder
             self._add(NameLock(folder, self._identity.node, self._identity.services))
