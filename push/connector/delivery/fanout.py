@@ -145,7 +145,7 @@ class FanOut:
             self._run_slices()
         behind, self._behind = self._behind, []
         for device in behind:
-            self._port.wake(device)
+            self._port.catch_up.wake(device)
         if self._tracer is not None:
             self._deliveries.end()
 
@@ -158,7 +158,7 @@ class FanOut:
         """Sessions that wait may join the channel."""
         for device, subscription in list(channel.followers.items()):
             if not subscription.live:
-                self._port.wake(device)
+                self._port.catch_up.wake(device)
 
     def _round(self, channel: Channel, batches: list[Batch]) -> _Round:
         begun = _Round(batches, channel)
@@ -181,7 +181,7 @@ class FanOut:
                 others = self._write_whole(channel, batch, part, write_to_all)
                 if others:
                     for device in self._write_singly(channel, batch, others, write_to_all):
-                        self._port.wake(device)
+                        self._port.catch_up.wake(device)
             del self._rounds[channel]  # the others come first
             if current.place < len(current.targets):
                 self._rounds[channel] = current

@@ -118,4 +118,4 @@ class Redelivery:
             device.connection.write(data)
         if moved is not None:
             self._cursors.moved(device, moved)
-            self._port.wake(device)
+            self._port.catch_up.wake(device)
