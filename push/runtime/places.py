@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred
 
 from push.runtime.owner_queue import OwnerQueue
 from push.runtime.ports import Clock
-from push.runtime.timers import Debounced
+from push.runtime.timers import Debounced, sleep
 
 # When nothing has ended for so long, what is still done holds up nobody any more: its server may be
 # unreachable, and others are not.
@@ -19,6 +19,7 @@ HOLD_SECONDS = 0.1
 # What is still done after this long holds up nobody even while others end: they are of another
 # server.
 MOST_HOLD_SECONDS = 0.5
+MOST_REST_SECONDS = 0.1
 NEARLY_SECONDS = 0.001  # sums of seconds are not exact
 # An owner who has had no place for so long comes before those who had one.
 RESTED_SECONDS = 0.05
@@ -34,13 +35,18 @@ REMEMBERED_SECONDS: Final = 10.0
 
 class TakenPlace:
     """Of one that is being done. `kind`: what was done, once it was done whole: it is compared with
-    others of its kind. What was refused says nothing of how long its kind takes."""
+    others of its kind. What was refused says nothing of how long its kind takes.
 
-    __slots__ = ("begun", "kind")
+    `rests`: so many times as long as it took nobody else gets the place, and its owner waits. For
+    what takes the process, or the server, long: others have them in that time."""
+
+    __slots__ = ("begun", "done", "kind", "rests")
 
     def __init__(self, begun: float) -> None:
         self.begun = begun
+        self.done: float | None = None  # when it was, and the rest began
         self.kind: Hashable = None
+        self.rests = 0.0
 
 
 class _Number:
@@ -114,6 +120,10 @@ class Places:
             place = await self._turn_of(owner)
         try:
             yield place
+            if place.rests:
+                place.done = self._clock.seconds()
+                rest_seconds = min((place.done - place.begun) * place.rests, MOST_REST_SECONDS)
+                await sleep(self._clock, rest_seconds)
         finally:
             if place in self._taken:
                 self._end(place)
@@ -138,7 +148,8 @@ class Places:
         self._ended = now = self._clock.seconds()
         if place.kind is not None:
             all_taken = not self._has_free
-            self._at_a_time.took(place.kind, now - place.begun, now, all_taken=all_taken)
+            took_seconds = (now if place.done is None else place.done) - place.begun
+            self._at_a_time.took(place.kind, took_seconds, now, all_taken=all_taken)
         del self._taken[place]
         self._give()
 

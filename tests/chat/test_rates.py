@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import pytest_twisted
 
+from push.chat.actions import ChatScripts
 from push.redis import keyspace
-from push.redis.client import RedisClient
 from push.wire.api.groups import NewGroup
 from tests.chat.conftest import User, keys_of
 from tests.connector.conftest import Client, Node
@@ -125,14 +125,14 @@ async def test_a_user_that_goes_on_asking_is_refused_without_redis(
     anna = await person("anna", on=node)
     await ask(anna, name, group)
     first = await ask(anna, name, group)
-    asked: list[object] = []
-    run = RedisClient.run
+    asked: list[dict[str, Any]] = []
+    encoded = ChatScripts.encoded
 
-    def counted(server: RedisClient, script: Any, *given: Any, **more: Any) -> Any:
-        asked.append(script)
-        return run(server, script, *given, **more)
+    def noted(scripts: ChatScripts, request: dict[str, Any]) -> bytes:
+        asked.append(request)
+        return encoded(scripts, request)
 
-    monkeypatch.setattr(RedisClient, "run", counted)
+    monkeypatch.setattr(ChatScripts, "encoded", noted)
     again = [await ask(anna, name, group) for _ in range(3)]
 
     assert not asked

@@ -33,6 +33,10 @@ from push.wire.signals import RequestName
 MAX_WAITING = 128  # beside those that are answered, of which a session may have 64
 MAX_WAITING_BYTES = 64 * 1024 * 1024  # of all sessions; of one see `device_session`
 NO_ROOM_AFTER_SECONDS = 5
+# One of so many bytes took long to look up and to make: its place rests so many times as long as
+# the request took.
+LONG_ANSWER_BYTES = 4 * 1024
+LONG_ANSWER_RESTS = 2.0
 
 Body = TypeVar("Body", bound=msgspec.Struct)
 
@@ -130,9 +134,7 @@ class RequestDispatcher:
             while await self._may_go_on(device):
                 async with self._place_of(device) as place:
                     if device.requests and not device.is_over:
-                        done = await self._carry_out(device, device.requests.popleft())
-                        if place is not None:
-                            place.kind = done
+                        await self._carry_out(device, device.requests.popleft(), place)
         finally:
             device.requests = None
             self._count(device, -device.request_bytes)
@@ -192,9 +194,9 @@ class RequestDispatcher:
         name = request.sub_signal  # one that is no number is known to nobody
         return None if isinstance(name, str) else self._handlers.get(name)
 
-    async def _carry_out(self, device: DeviceSession, request: PublishRequested) -> Handler | None:
-        """Returns what carried it out, None when it was refused."""
-        done = None
+    async def _carry_out(
+        self, device: DeviceSession, request: PublishRequested, place: TakenPlace | None
+    ) -> None:
         handler = self._handler_of(request)
         sub_signal = request.sub_signal
         try:
@@ -211,16 +213,18 @@ class RequestDispatcher:
         except StoreUnavailable as error:
             body = self._refusal(sub_signal, as_request_error(error))
         else:
-            done = handler
             self.answered[_name_of(sub_signal), "ok"] += 1
             members = b"" if answer is None else encode_body(answer)[1:-1]
             body = b'{"ok":true' + (b"," + members if members else b"") + b"}"
+            if place is not None:
+                place.kind = handler
+                if len(body) >= LONG_ANSWER_BYTES:
+                    place.rests = LONG_ANSWER_RESTS
         events = device.protocol.answer(request.message_id, sub_signal, body)
         device.connection.flush()
         self._tell_settled(device)
         self._port.events.handle(device.connection, events)
         self._count(device, -_cost_bytes(request))
-        return done
 
     async def ended_are_settled(self) -> None:
         """Return when no request of a session that has ended is being carried out."""

@@ -25,7 +25,7 @@ if not both then
   forget_active(owner, user)
 end
 
-local first = joined_seq(owner, peer) + 1
+local first = bounds_of(owner, peer).joined + 1
 local page = next_messages(owner, request.after, request.limit)
 for _, message in ipairs(page) do
   local seq, from = tonumber(message.seq), message.from

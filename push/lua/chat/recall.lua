@@ -6,9 +6,8 @@
 -- uses: request, conversation, bounds, access, first_seq, permissions, history, recall, take_back, push
 -- uses: user_recall
 local owner, by, seq = request.owner, request.by, request.seq
-local group, actor, refusal = open_to_read(owner, by)
+local group, actor, refusal, bounds = open_to_read(owner, by)
 if refusal then return refusal end
-local bounds = bounds_of(owner)
 
 local function unknown_message()
   return refuse('unknown_message', 'there is no such message, or it is kept no longer', 'seq')

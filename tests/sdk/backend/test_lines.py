@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -119,6 +120,20 @@ def test_a_fork_while_all_connections_are_lent_stops_nobody(server: HTTPServer):
         running = [threads.submit(ask_often, api, f"t{n}") for n in range(MAX_LINES + 8)]
         assert in_child(lambda: ask_often(api, "child")) == 0
         assert [call.result() for call in running] == [0] * len(running)
+
+
+def test_a_first_call_loads_no_module_that_a_fork_would_leave_locked(server: HTTPServer):
+    server.answer(Answer(200, {"a": 1}))
+    code = (
+        "import sys\n"
+        "from push.sdk.backend import PushAPI\n"
+        "before = set(sys.modules)\n"
+        "PushAPI(sys.argv[1]).stats()\n"
+        "print(sorted(set(sys.modules) - before))\n"
+    )
+    command = [sys.executable, "-c", code, server.url]
+    said = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (said.stdout, said.stderr) == ("[]\n", "")
 
 
 def test_an_asyncio_client_works_in_the_child_too(server: HTTPServer):
