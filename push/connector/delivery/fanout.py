@@ -211,7 +211,7 @@ class FanOut:
         policy, written_before = self._delivery_policy, self._delivery_policy.written
         now = self._reactor.seconds()
         due_slot = self._wheel.slot_of(now + self._redeliver_after_seconds)
-        hand_out, handed = policy.hand_out_whole, self._port.streams.cursors.handed
+        hand_out, cursors = policy.hand_out_whole, self._port.streams.cursors
         whole: dict[Codec, list[DeviceSession]] = {}
         others: Pairs = []
         for device, subscription in targets:
@@ -226,7 +226,7 @@ class FanOut:
             else:
                 whole[device.codec] = [device]
             if not subscription.is_to_report:
-                handed(device, subscription)
+                cursors[subscription.shard].handed(device, subscription)
             if connection.due_slot > due_slot:
                 self._wheel.put(connection, due_slot)
             for entry in batch.ephemeral:
@@ -292,9 +292,9 @@ class FanOut:
             if not batch.stored:
                 continue
             if subscription.cursor != cursor:
-                cursors.moved(device, subscription)
+                cursors[subscription.shard].moved(device, subscription)
             elif data and not subscription.is_to_report:
-                cursors.handed(device, subscription)
+                cursors[subscription.shard].handed(device, subscription)
             if connection.due_slot > due_slot:
                 self._wheel.put(connection, due_slot)
             if was_live and not subscription.live:

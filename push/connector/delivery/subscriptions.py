@@ -357,7 +357,7 @@ class SessionSubscriptions:
     def _unfollow(self, device: DeviceSession, subscription: Subscription) -> None:
         self._streams.unfollow(device, subscription)
         del device.subscriptions[subscription.stream]
-        self._streams.cursors.ends(device, subscription)
+        self._streams.cursors[subscription.shard].ends(device, subscription)
         if device.protocol.window is not None:
             device.protocol.window.forget(subscription)
         self._notify(device, subscription.stream, "unfollow", msgspec.UNSET)
