@@ -171,11 +171,11 @@ async def test_of_many_that_are_behind_a_turn_gives_to_a_bounded_number(
     node.gateway.fanout.repaired(channel)
 
     await wait_until(lambda: written[-1] - written[0] == count * of_each)
-    for client in clients:
-        assert client.numbers == list(range(of_each))
+    await wait_until(lambda: all(len(client.numbers) == of_each for client in clients))
+    assert [client.numbers for client in clients] == [list(range(of_each))] * count
     in_turns = [after - before for before, after in pairwise(written)]
     assert max(in_turns) <= 2 * STEPS_PER_TURN * of_each  # two turns if they met between two notes
-    assert all(subscription.live for subscription in channel.followers.values())
+    await wait_until(lambda: all(each.live for each in channel.followers.values()))
 
 
 @pytest_twisted.ensureDeferred
