@@ -7,7 +7,7 @@ connection with `internal`; no other connection notices.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -27,7 +27,7 @@ from push.connector.limits.connector_limits import ConnectorLimits
 from push.connector.limits.read_queue import OVER_RATE_SECONDS
 from push.connector.protocol_events import ProtocolEvents
 from push.connector.requests.chat import ChatRequests
-from push.connector.requests.dispatch import RequestDispatcher, handlers_of
+from push.connector.requests.dispatch import RequestDispatcher
 from push.connector.requests.handshake import Handshake
 from push.connector.requests.topics import TopicRequests
 from push.connector.sessions.device_session import DeviceSession, Phase, SessionConnection
@@ -108,7 +108,7 @@ class Gateway:
 
     def _make_requests(self, topics: TopicRequests) -> RequestDispatcher:
         chat = ChatRequests(self._services.chat)
-        handlers = {**handlers_of(topics), **handlers_of(chat)}
+        handlers = {**topics.handlers(), **chat.handlers()}
         bans, may_begin = self._services.bans, self.limits.may_begin
         return RequestDispatcher(handlers, self.freshness, bans, self, may_begin)
 
@@ -282,9 +282,6 @@ class Gateway:
         their devices' records say that they have ended, if Redis can be reached."""
         await self.requests.ended_are_settled()
         await self._session_ends.are_stored()
-
-    async def settled(self, devices: Iterable[DeviceSession]) -> None:
-        await self.requests.settled(devices)
 
     def _tell_if_all_are_gone(self) -> None:
         waiter = self._all_gone

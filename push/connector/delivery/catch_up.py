@@ -1,10 +1,13 @@
 """Sessions that are behind read on from the log until they are where the channels are.
 
-Messages of a page are written in small parts, and none once the socket takes nothing further: a
-session that does not read costs a part of a page, not a page.
+However many are behind, a bounded part of each turn of the reactor is theirs, the one that has
+waited longest first. Messages of a page are written in small parts, and none once the socket takes
+nothing further: a session that does not read costs a part of a page, not a page.
 """
 
 from __future__ import annotations
+
+from functools import partial
 
 from push.connector.sessions.device_session import DeviceSession, Phase
 from push.connector.sessions.freshness import Freshness
@@ -40,10 +43,11 @@ class CatchUp:
         self._delivery_policy = delivery_policy
         self._wheel = wheel
         self._cursors = streams.cursors
+        self._steps = streams.catch_up_steps
         self._freshness = freshness
         self._port = port
-        # Those it reads on for now, and whether they were woken meanwhile. Not kept in the session:
-        # most never are behind.
+        # Those it reads on for, now or in their turn, and whether they were woken meanwhile. Not
+        # kept in the session: most never are behind.
         self._woken: dict[DeviceSession, bool] = {}
         # Those that are behind and were not read on for: an acknowledgement may help.
         self.held_up: set[DeviceSession] = set()
@@ -51,6 +55,7 @@ class CatchUp:
         self._retry_call: DelayedCall | None = None
 
     def stop(self) -> None:
+        self._steps.stop()
         if self._retry_call is not None:
             self._retry_call.cancel()
             self._retry_call = None
@@ -61,7 +66,10 @@ class CatchUp:
             self._woken[device] = True
         elif self._wants(device):
             self._woken[device] = False
-            self._port.tasks.run(device.connection, self._run(device))
+            self._steps.do(partial(self._begin, device))
+
+    def _begin(self, device: DeviceSession) -> None:
+        self._port.tasks.run(device.connection, self._run(device))
 
     def forget(self, device: DeviceSession) -> None:
         """The session is over."""
@@ -94,6 +102,7 @@ class CatchUp:
                         break
                 if not await self._read_on(device) and not self._woken[device]:
                     break
+                await self._steps.step()
         finally:
             del self._woken[device]
             if device.phase is Phase.OPEN and _is_behind(device):

@@ -215,6 +215,8 @@ class FanOut:
         whole: dict[Codec, list[DeviceSession]] = {}
         others: Pairs = []
         for device, subscription in targets:
+            if not (subscription.live or batch.ephemeral):
+                continue  # it reads on from the log, if it can
             connection = device.connection
             if connection.blocked or not hand_out(device.protocol, subscription, batch, now):
                 others.append((device, subscription))
@@ -271,7 +273,7 @@ class FanOut:
         self, channel: Channel, batch: Batch, targets: Targets, write: _Write
     ) -> list[DeviceSession]:
         """Message by message, what each session may have of `batch`. Returns those that must read
-        on."""
+        on from here; one that had to before does already, or will when it has room."""
         policy, written_before = self._delivery_policy, self._delivery_policy.written
         now, cursors = self._reactor.seconds(), self._port.streams.cursors
         due_slot = self._wheel.slot_of(now + self._redeliver_after_seconds)
@@ -281,7 +283,7 @@ class FanOut:
             if connection.blocked:
                 self._blocked(device, subscription, batch)
                 continue
-            cursor = subscription.cursor
+            cursor, was_live = subscription.cursor, subscription.live
             data = policy.hand_out_singly(device.protocol, subscription, batch, now)
             for entry in batch.ephemeral:
                 self._count(device, subscription, entry)
@@ -295,7 +297,7 @@ class FanOut:
                 cursors.handed(device, subscription)
             if connection.due_slot > due_slot:
                 self._wheel.put(connection, due_slot)
-            if not subscription.live:
+            if was_live and not subscription.live:
                 behind.append(device)
         policy.note_written(channel.stream, written_before)
         for entry in batch.controls:  # then `targets` are all sessions

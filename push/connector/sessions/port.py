@@ -43,6 +43,13 @@ class EventHandler(Protocol):
     def handle(self, connection: SessionConnection, events: list[Event]) -> None: ...
 
 
+class RunningRequests(Protocol):
+    """What devices have asked for (`connector.requests.dispatch`)."""
+
+    async def settled(self, devices: Iterable[DeviceSession]) -> None:
+        """Return when the requests of these are done that are being carried out now."""
+
+
 class GatewayPort(Protocol):
     """The gateway, as its parts see it. `sessions` and `opening` are by session id: those that the
     cluster knows, and those that CONNECT is opening."""
@@ -66,6 +73,9 @@ class GatewayPort(Protocol):
     def subscriptions(self) -> FollowedStreams: ...
 
     @property
+    def requests(self) -> RunningRequests: ...
+
+    @property
     def reads(self) -> ReadQueue: ...
 
     @property
@@ -74,9 +84,6 @@ class GatewayPort(Protocol):
 
     def now_ms(self) -> int:
         """The time of the day in milliseconds, by the first Redis server's clock."""
-
-    async def settled(self, devices: Iterable[DeviceSession]) -> None:
-        """Return when the requests of these are done that are being carried out now."""
 
     def watch(self, connection: SessionConnection) -> None:
         """Look at its next deadline."""

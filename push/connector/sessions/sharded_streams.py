@@ -13,6 +13,7 @@ from push.redis.client import RedisClient
 from push.redis.shards import Shards
 from push.runtime.ports import Clock
 from push.runtime.tasks import gather
+from push.runtime.turn_share import TurnShare
 from push.session.subscription import LateAcknowledgement, Subscription
 from push.streams.channel import Channel
 from push.streams.cursors.writer import CursorWriter
@@ -21,6 +22,11 @@ from push.streams.ledger import EphemeralCounts
 from push.streams.log import LogReader
 from push.streams.log_cache import LogCache
 from push.streams.shared_reader import SharedLogReader
+
+# Of a turn of the reactor, for sessions that are behind: what comes live, acknowledgements and
+# requests do not wait for them, however many they are.
+STEPS_PER_TURN = 16  # of each at most a window
+SECONDS_PER_TURN = 0.002
 
 
 class Gate(Protocol):
@@ -45,6 +51,7 @@ class ServerStreams:
         name: str,
         on_lost: Callable[[Any], None],
         gate: Gate,
+        catch_up_steps: TurnShare,
     ) -> None:
         self.server = server
         self.reader = LogReader(server)
@@ -59,7 +66,7 @@ class ServerStreams:
             may_hand_on=lambda: gate.may_hand_on(server),
             is_late=lambda: gate.is_late,
         )
-        self.pages = SharedLogReader(server, self.reader, self.log_cache)
+        self.pages = SharedLogReader(server, self.reader, self.log_cache, catch_up_steps)
         self.cursors = CursorWriter(reactor, server, on_lost)
         self.counts = EphemeralCounts(reactor, server)
 
@@ -77,8 +84,10 @@ class ShardedStreams:
         gate: Gate,
     ) -> None:
         self._shards = shards
+        self.catch_up_steps = steps = TurnShare(reactor, STEPS_PER_TURN, SECONDS_PER_TURN)
         self._servers = [
-            ServerStreams(reactor, server, receiver, name, on_lost, gate) for server in shards
+            ServerStreams(reactor, server, receiver, name, on_lost, gate, steps)
+            for server in shards
         ]
         self.cursors = ShardedCursors([server.cursors for server in self._servers])
         self.counts = ShardedCounts(shards, [server.counts for server in self._servers])

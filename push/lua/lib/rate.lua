@@ -14,7 +14,8 @@ local function rate_refusal()
   local wait_us = free_at - MINUTE_US - now
   if wait_us > 0 then
     local detail = 'more than ' .. str(per_minute) .. ' ' .. what .. ' a minute from devices of this user'
-    return { 'no', 'rate_limited', detail, '', str(math.ceil(wait_us / 1000000)), kind, str(per_minute) }
+    local after = str(math.ceil(wait_us / 1000000))
+    return { 'no', 'rate_limited', detail, '', after, kind, str(per_minute), str(wait_us) }
   end
   redis.call('SET', key, str(free_at), 'PX', str(math.ceil((free_at - now) / 1000)))
   return nil

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 
+from push.connector.sessions.sharded_streams import STEPS_PER_TURN
 from push.session.entry import FIRST_PRIVATE_ID, LAST_SHARED_ID
 from push.streams.log import LogReader
 from push.wire.signals import ConnectStatus, Signal
@@ -146,6 +148,64 @@ async def test_a_turn_writes_so_many_bytes_of_all_fan_outs(
             assert [int(text[0]) for text in of_topic] == list(range(of_each))
     assert sum(written) >= len(clients) * data_bytes  # the rest may be read from the log
     assert max(written) <= 2 * fanout.BYTES_PER_TURN
+
+
+@pytest_twisted.ensureDeferred
+async def test_of_many_that_are_behind_a_turn_gives_to_a_bounded_number(
+    device: Make, node: Any, wait_until: WaitUntil
+) -> None:
+    """They read on together; each is given all of a page in its step."""
+    count, of_each = 5 * STEPS_PER_TURN, 3
+    clients = await together(*(device(acks=True) for _ in range(count)))
+    [channel] = [each for stream, each in node.hub.channels.items() if stream == "all"]
+    for subscription in channel.followers.values():
+        subscription.live = False
+    for number in range(of_each):
+        await node.push("all", data=number)
+    await wait_until(lambda: node.hub.channels["all"].handed == channel.last)
+    written = [node.gateway.delivery_policy.written]  # at the end of each turn
+
+    def note() -> None:
+        written.append(node.gateway.delivery_policy.written)
+        if len(written) < 10_000 and written[-1] - written[0] < count * of_each:
+            node.reactor.callLater(0, note)
+
+    node.reactor.callLater(0, note)
+    node.gateway.fanout.repaired(channel)
+
+    await wait_until(lambda: written[-1] - written[0] == count * of_each)
+    for client in clients:
+        assert client.numbers == list(range(of_each))
+    in_turns = [after - before for before, after in pairwise(written)]
+    assert max(in_turns) <= 2 * STEPS_PER_TURN * of_each  # two turns if they met between two notes
+    assert all(subscription.live for subscription in channel.followers.values())
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_message_wakes_those_that_fall_behind_and_none_that_are_behind(
+    device: Make, node: Any, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many messages come, a session that waits for its acknowledgements costs nothing."""
+    clients = await together(*(device(window=2) for _ in range(10)))
+    woken: list[Any] = []
+    wake = node.gateway.wake
+
+    def note(woken_device: Any) -> None:
+        woken.append(woken_device)
+        wake(woken_device)
+
+    monkeypatch.setattr(node.gateway, "wake", note)
+    for number in range(20):
+        await node.push("all", data=number)
+    await wait_until(lambda: all(len(client.numbers) == 2 for client in clients))
+    await wait_until(lambda: len(woken) == len(clients))
+
+    for client in clients:
+        client.acks = True
+        client.ack_all()
+    await wait_until(lambda: all(len(client.numbers) == 20 for client in clients))
+    assert [client.numbers for client in clients] == [list(range(20))] * len(clients)
+    assert len(woken) == len(clients)
 
 
 @pytest_twisted.ensureDeferred
