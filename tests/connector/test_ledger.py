@@ -278,7 +278,7 @@ async def test_what_expired_between_two_copies_counts_before_the_sweeper_comes(
     (connection,) = node.gateway.connections
     await book.pass_time(61)
     await wait_until(lambda: connection.protocol.window.used == 0)
-    await node.gateway.streams.cursors.flush()
+    await book.settles(sent.id, written=1, expired=1)
     await book.sweep()
 
     assert await book.funnel(sent.id) == {"addressed": 1, "written": 1, "expired": 1}
