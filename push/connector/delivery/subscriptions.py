@@ -265,6 +265,7 @@ class SessionSubscriptions:
                 except RequestError:  # while it was read, a newer connection took the device
                     self._taken_over(device)
                     return
+                await self._streams.steps.step()  # a new group changes all its members' records
                 if refresh.again:
                     continue  # what was asked for before a change is not applied after it
                 if not self._is_held(record, device):

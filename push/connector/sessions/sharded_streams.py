@@ -23,9 +23,9 @@ from push.streams.log import LogReader
 from push.streams.log_cache import LogCache
 from push.streams.shared_reader import SharedLogReader
 
-# Of a turn of the reactor, for sessions that are behind: what comes live, acknowledgements and
-# requests do not wait for them, however many they are.
-STEPS_PER_TURN = 16  # of each at most a window
+# Of a turn of the reactor, for sessions that read on in logs, or whose records were read again:
+# what comes live, acknowledgements and requests do not wait for them, however many they are.
+STEPS_PER_TURN = 16  # each at most a window for one session
 SECONDS_PER_TURN = 0.002
 
 
@@ -51,7 +51,7 @@ class ServerStreams:
         name: str,
         on_lost: Callable[[Any], None],
         gate: Gate,
-        catch_up_steps: TurnShare,
+        steps: TurnShare,
     ) -> None:
         self.server = server
         self.reader = LogReader(server)
@@ -66,7 +66,7 @@ class ServerStreams:
             may_hand_on=lambda: gate.may_hand_on(server),
             is_late=lambda: gate.is_late,
         )
-        self.pages = SharedLogReader(server, self.reader, self.log_cache, catch_up_steps)
+        self.pages = SharedLogReader(server, self.reader, self.log_cache, steps)
         self.cursors = CursorWriter(reactor, server, on_lost)
         self.counts = EphemeralCounts(reactor, server)
 
@@ -84,7 +84,7 @@ class ShardedStreams:
         gate: Gate,
     ) -> None:
         self._shards = shards
-        self.catch_up_steps = steps = TurnShare(reactor, STEPS_PER_TURN, SECONDS_PER_TURN)
+        self.steps = steps = TurnShare(reactor, STEPS_PER_TURN, SECONDS_PER_TURN)
         self._servers = [
             ServerStreams(reactor, server, receiver, name, on_lost, gate, steps)
             for server in shards
