@@ -93,9 +93,9 @@ class Gateway:
         )
         topics = TopicRequests(shards, services.topics, self.subscriptions, self)
         self.requests = self._make_requests(topics)
-        self._catch_up = CatchUp(clock, self.streams, policy, wheel, self.freshness, self)
+        self.catch_up = CatchUp(clock, self.streams, policy, wheel, self.freshness, self)
         self.acknowledgements = Acknowledgements(
-            self.counters, self.streams, self.session_events, self._catch_up
+            self.counters, self.streams, self.session_events, self.catch_up
         )
         self._handshake = self._make_handshake(topics)
         self.event_streams = self._make_event_streams()
@@ -177,7 +177,7 @@ class Gateway:
             self._listening.cancel()
         await self.tasks.finished()
         await self._jobs.finished()
-        self._catch_up.stop()
+        self.catch_up.stop()
         self.subscriptions.stop()
         self.freshness.stop()
         await self.session_events.store_all()
@@ -221,7 +221,7 @@ class Gateway:
         self.reads.check(connection)
         if connection.device is not None:
             self.requests.drained(connection.device)
-            self.wake(connection.device)
+            self.catch_up.wake(connection.device)
 
     def lost(self, connection: DeviceConnection) -> None:
         self.connections.discard(connection)
@@ -264,7 +264,7 @@ class Gateway:
         device.phase = Phase.CLOSED
         device.send = None
         self.requests.drained(device)
-        self._catch_up.forget(device)
+        self.catch_up.forget(device)
         device.connection.device = None
         self.subscriptions.end(device)
         self._store_end(device)
@@ -289,9 +289,6 @@ class Gateway:
             waiter.callback(None)
 
     # What parts ask for (push.connector.sessions.port.GatewayPort)
-
-    def wake(self, device: DeviceSession) -> None:
-        self._catch_up.wake(device)
 
     def disconnect(
         self,

@@ -43,7 +43,7 @@ class CatchUp:
         self._delivery_policy = delivery_policy
         self._wheel = wheel
         self._cursors = streams.cursors
-        self._steps = streams.catch_up_steps
+        self._steps = streams.steps
         self._freshness = freshness
         self._port = port
         # Those it reads on for, now or in their turn, and whether they were woken meanwhile. Not
@@ -76,19 +76,20 @@ class CatchUp:
         self.held_up.discard(device)
 
     def _wants(self, device: DeviceSession) -> bool:
-        self.held_up.discard(device)
         window = device.protocol.window
-        if (
-            window is None
-            or device.phase is not Phase.OPEN
-            or device.protocol.state is not State.OPEN
-            or not _is_behind(device)
-        ):
+        is_open = device.phase is Phase.OPEN and device.protocol.state is State.OPEN
+        if window is None or not is_open:
+            self.held_up.discard(device)
             return False
-        if device.connection.blocked or not window.half_free:
+        has_room = window.half_free and not device.connection.blocked
+        if not has_room and device in self.held_up:
+            return False  # nearly each acknowledgement of such a device ends here
+        self.held_up.discard(device)
+        if not _is_behind(device):
+            return False
+        if not has_room:
             self.held_up.add(device)
-            return False
-        return True
+        return has_room
 
     async def _run(self, device: DeviceSession) -> None:
         try:
@@ -182,7 +183,7 @@ class CatchUp:
         if page.lost > subscription.position:
             self._port.subscriptions.truncated(device, subscription, page.lost)
             if window.add_done(subscription, page.lost):
-                self._cursors.moved(device, subscription)
+                self._cursors[subscription.shard].moved(device, subscription)
         for entry in page.entries:
             if entry.control is not None:
                 self._port.subscriptions.changed(device, entry)
@@ -192,7 +193,7 @@ class CatchUp:
                 if entry.offset > subscription.position and window.skip(
                     subscription, entry, EXPIRED
                 ):
-                    self._cursors.moved(device, subscription)
+                    self._cursors[subscription.shard].moved(device, subscription)
             elif not self._hand_out(part, subscription, entry):
                 return False
         if not page.complete:
@@ -219,9 +220,9 @@ class CatchUp:
         if data is None:
             return False
         if subscription.cursor != cursor:
-            self._cursors.moved(device, subscription)
+            self._cursors[subscription.shard].moved(device, subscription)
         elif data:
-            self._cursors.handed(device, subscription)
+            self._cursors[subscription.shard].handed(device, subscription)
         part.add(data)
         return True
 

@@ -43,6 +43,13 @@ class EventHandler(Protocol):
     def handle(self, connection: SessionConnection, events: list[Event]) -> None: ...
 
 
+class ReadingOn(Protocol):
+    """Sessions that are behind (`connector.delivery.catch_up`)."""
+
+    def wake(self, device: DeviceSession) -> None:
+        """Read on for a session that is behind, if it has room."""
+
+
 class RunningRequests(Protocol):
     """What devices have asked for (`connector.requests.dispatch`)."""
 
@@ -73,6 +80,9 @@ class GatewayPort(Protocol):
     def subscriptions(self) -> FollowedStreams: ...
 
     @property
+    def catch_up(self) -> ReadingOn: ...
+
+    @property
     def requests(self) -> RunningRequests: ...
 
     @property
@@ -87,9 +97,6 @@ class GatewayPort(Protocol):
 
     def watch(self, connection: SessionConnection) -> None:
         """Look at its next deadline."""
-
-    def wake(self, device: DeviceSession) -> None:
-        """Read on for a session that is behind, if it has room."""
 
     def disconnect(
         self,

@@ -106,7 +106,7 @@ async def test_a_turn_works_off_a_bounded_part_of_a_flood(
     quiet = await dial(node, web=web)
     await quiet.register()
     await quiet.connect()
-    pings = 2_000
+    pings = 500  # of all together, several times what a turn may work off
     for flooder in flooders:
         if web:
             for _ in range(pings):

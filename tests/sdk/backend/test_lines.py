@@ -20,9 +20,10 @@ from push.sdk.backend.lines import MAX_LINES
 from push.sdk.errors import ClientClosed, PushError
 from tests.amounts import amount
 
-CALLS = amount(200, 600)
+CALLS = amount(100, 600)
+ANSWERS = amount(20, 50)
 # So many that a cost which grows with their number shows.
-MANY_CALLS = 600
+MANY_CALLS = amount(300, 600)
 
 
 @pytest.fixture
@@ -95,8 +96,8 @@ def echo_names(server: HTTPServer) -> None:
 
 
 def ask_often(api: PushAPI, name: str) -> int:
-    """How many of 50 answers were somebody else's."""
-    return sum(api.device(name)["token"] != name for _ in range(50))
+    """How many answers were somebody else's."""
+    return sum(api.device(name)["token"] != name for _ in range(ANSWERS))
 
 
 def test_both_sides_of_a_fork_get_their_own_answers(server: HTTPServer):
