@@ -182,8 +182,7 @@ class Composition:
                 DrainService(self._gateway.drain, rate, self._signals, self._notify_draining)
             )
         ready_file = self._settings.server.ready_path
-        is_text = self._settings.server.log_format == "text"
-        lines = self._lines_to_try if is_text else None
+        lines = self._lines_to_try if self._settings.server.log_format == "text" else None
         self._add(Banner(self._reactor, self._status.problems, lines, ready_file))
 
     # Parts

@@ -2,7 +2,7 @@
 
 What a caller waits for is answered once replicas have it. What a connector stores by itself, as
 cursors, is done when the master has done it; a master that is killed then may take it with it, and
-nobody would repeat it. So such calls are kept until replicas have them, and made again, in
+nobody would run it again. So such calls are kept until replicas have them, and replayed, in
 their order, on every new connection. Their scripts do nothing the second time.
 """
 
@@ -127,7 +127,7 @@ class ReplayedWrites:
                     self._forget(number)
         except StoreUnavailable as error:
             log.debug(
-                "Writes are not repeated to the new master yet; tried again: {reason}",
+                "Writes are not replayed to the new master yet; tried again: {reason}",
                 reason=error.reason,
                 event="redis.not_retold",
             )
@@ -152,7 +152,7 @@ class ReplayedWrites:
             await self._server.run(call.script, [], call.arguments)
         except txredisapi.RedisError:
             log.failure(
-                "A write could not be repeated to the new master", event="redis.retelling_failed"
+                "A write could not be replayed to the new master", event="redis.retelling_failed"
             )
             self._forget(number)
 
@@ -163,7 +163,7 @@ def _size(part: Argument) -> int:
 
 def _log_failure(failure: Failure) -> None:
     log.failure(
-        "Writes could not be repeated to the new master",
+        "Writes could not be replayed to the new master",
         failure=failure,
         event="redis.retelling_failed",
     )

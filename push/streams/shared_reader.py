@@ -167,7 +167,7 @@ class JoinedReads:
                 if pages is not None:
                     await self._steps.step()
                     each.answer.callback(LogReading(reading.now_us, reading.clock_us, pages))
-            self._ended()  # nothing else is read while pages wait to be handed on
+            self._ended()  # the next pages are read once these are handed on
 
     def _ended(self) -> None:
         self._calls -= 1

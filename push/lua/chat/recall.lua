@@ -3,7 +3,7 @@
 -- KEYS: clock.
 -- ARGV: the request: owner, by, seq, recall_ms, history_before_join, and id for what is told.
 -- Returns nothing more.
--- uses: request, conversation, bounds, access, first_seq, permissions, history, recall, take_back, push
+-- uses: request, conversation, access, first_seq, permissions, history, recall, take_back, push
 -- uses: user_recall
 local owner, by, seq = request.owner, request.by, request.seq
 local group, actor, refusal, bounds = open_to_read(owner, by)
