@@ -16,7 +16,7 @@ Reply = list[bytes]  # of a script: "no", code, detail, field, after, limit, quo
 _AFTER, _MICROSECONDS = 4, 7
 
 
-class _Held(NamedTuple):
+class _HeldRefusal(NamedTuple):
     until: float
     reply: Reply
 
@@ -25,7 +25,7 @@ class HeldRefusals:
     """Of one process: what another one is told it does not know, and asks Redis for itself."""
 
     def __init__(self) -> None:
-        self._held: dict[tuple[str, str], _Held] = {}
+        self._held: dict[tuple[str, str], _HeldRefusal] = {}
 
     def of(self, rate: UserRate, now: float) -> Reply | None:
         """The refusal that `rate` would get now, as the script says it; None: Redis decides."""
@@ -47,4 +47,4 @@ class HeldRefusals:
         if len(self._held) >= MAX_HELD:
             del self._held[next(iter(self._held))]
         until = asked_at + int(reply[_MICROSECONDS]) / 1_000_000
-        self._held[rate.user, rate.kind] = _Held(until, reply)
+        self._held[rate.user, rate.kind] = _HeldRefusal(until, reply)
