@@ -159,8 +159,13 @@ class Journal:
         kind = self._kind
         bounds = kind.max_each, kind.max_in_all, kind.keep_seconds
         arguments: list[Argument] = [kind.name, *bounds, "1" if kind.of_devices else ""]
+        rows: dict[str, list[tuple[int, bytes]]] = {}
         for each in entries:
-            arguments += (each.owner, each.at, each.entry)
+            rows.setdefault(each.owner, []).append((each.at, each.entry))
+        for owner, own in rows.items():
+            own.sort()
+            arguments += (owner, 2 * len(own))
+            arguments += [value for row in own for value in row]
         try:
             await server.run(_append, [], arguments)
         except StoreUnavailable as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Awaitable, Hashable, Sequence
-from typing import TypeVar, cast
+from typing import TypeVar
 
 import msgspec
 from msgspec import structs
@@ -17,21 +17,21 @@ from push.pushing.by_ip import Handed, PushByIp
 from push.pushing.content import PushContent, encoded
 from push.pushing.lanes import VERY_FEW_STREAMS, PushLanes
 from push.pushing.outcomes import end_span, receipt_of, result_of_item
-from push.pushing.targets import Target, as_asked, as_in_a_query, as_target, guarded_streams_of
-from push.redis.keyspace import ENTRY_MESSAGE, ENTRY_ONLINE, IDEM
+from push.pushing.targets import GUARDS, Target, as_asked, as_in_a_query, as_target, streams_of
+from push.redis.keyspace import ENTRY_MESSAGE, ENTRY_ONLINE
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.runtime.log_detail import detail
-from push.runtime.tasks import gather
+from push.runtime.tasks import gather, only
 from push.runtime.tracing import PUBLISH, Span, Tracer
 from push.streams.ledger import DeliveryCounts, DeviceLine, Ledger
 from push.streams.publisher import (
     UNKNOWN_TARGET,
     IdempotencyKey,
     IdempotencyMismatch,
-    Message,
     Published,
     Publisher,
+    StreamMessage,
     by_server,
 )
 from push.wire.api.push import PushResult
@@ -64,7 +64,7 @@ class _Begun(msgspec.Struct, frozen=True):
     """
 
     push: Push
-    message: Message
+    message: StreamMessage
     idempotency_key: IdempotencyKey | None
     span: Span | None
     is_new: bool = True
@@ -106,10 +106,7 @@ class PushService:
         `idempotency_mismatch`; and `StoreUnavailable`, after which the same idempotency key leads
         to one message all the same: the script that publishes keeps the key.
         """
-        outcomes = await self._push_all([push], owner)
-        if isinstance(outcomes[0], PushResult):
-            return outcomes[0]
-        raise cast(Exception, outcomes.pop())
+        return only(await self._push_all([push], owner))
 
     async def push_batch(
         self, items: Sequence[Push], owner: Hashable = None
@@ -186,19 +183,20 @@ class PushService:
         id = self._snowflake.next_id()
         is_stored = content.qos > 0 and content.ttl_seconds > 0
         is_acknowledged = content.qos > 0 and not is_stored
-        message = Message(
+        message = StreamMessage(
             id=id,
             content=encoded(id, content).decode(),
             ttl_seconds=content.ttl_seconds,
-            kind=ENTRY_ONLINE if is_acknowledged else ENTRY_MESSAGE,
-            streams=guarded_streams_of(target),
+            field=ENTRY_ONLINE if is_acknowledged else ENTRY_MESSAGE,
+            streams=streams_of(target),
+            guard=GUARDS.get(target.kind),
             stored=is_stored,
             to=_encode(as_asked(target)).decode(),
             collapse=content.collapse if is_stored else None,
             trace=span.traceparent if span is not None and span.is_sampled else None,
         )
         if idempotency_key is not None:
-            message.once = self._shards.first.key(f"{IDEM}{idempotency_key.key}")
+            message.idem = self._publisher.key_of_answer(idempotency_key)
             message.digest = idempotency_key.digest
         return _Begun(push, message, idempotency_key, span)
 
@@ -311,7 +309,7 @@ class PushService:
 
         Raises `RequestError` `unknown_message`.
         """
-        streams = guarded_streams_of(as_target(await self._to(id)))[::2]
+        streams = streams_of(as_target(await self._to(id)))
         # A message to an address has no stream: its record is on one of all servers.
         parts = by_server(self._shards, streams, str)
         if not parts:

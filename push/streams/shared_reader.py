@@ -1,7 +1,8 @@
 """Reading on in logs for many sessions: what one has just read is not read again by the next.
 
 All reads of one turn of the reactor go to Redis together: most sessions that open have
-missed nothing, and each would pay for a call to be told so.
+missed nothing, and each would pay for a call to be told so. What was read goes to those that wait
+for it in bounded parts of turns.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from twisted.python.failure import Failure
 from push.redis.client import RedisClient
 from push.redis.connection.errors import for_another
 from push.runtime.timers import Debounced
+from push.runtime.turn_share import TurnShare
 from push.streams.channel import Channel
 from push.streams.log import LogPage, LogReader, LogReading, WantedPages
 from push.streams.log_cache import LogCache
@@ -30,11 +32,15 @@ READS_PER_CALL = 32
 
 
 class SharedLogReader:
-    """A `LogReader` with a cache, for streams that several sessions follow."""
+    """A `LogReader` with a cache, for streams that several sessions follow. What comes from Redis
+    is handed on in `steps`."""
 
-    def __init__(self, server: RedisClient, reader: LogReader, cache: LogCache) -> None:
+    def __init__(
+        self, server: RedisClient, reader: LogReader, cache: LogCache, steps: TurnShare
+    ) -> None:
         self._server = server
-        self._reads = JoinedReads(server, reader)
+        self._steps = steps
+        self._reads = JoinedReads(server, reader, steps)
         self._cache = cache
         self._running: dict[tuple[str, int], list[Deferred[None]]] = {}
 
@@ -66,6 +72,7 @@ class SharedLogReader:
                 waiter: Deferred[None] = Deferred()
                 self._running[stream, after].append(waiter)
                 await waiter
+                await self._steps.step()  # as many may have waited for this page
                 entries = self._cache.after(stream, after, limit)
             if entries:
                 known.append(LogPage(stream, entries, False, 0))
@@ -121,8 +128,9 @@ class JoinedReads:
     and which of the pages that were wanted are in the answer is known only then.
     """
 
-    def __init__(self, server: RedisClient, reader: LogReader) -> None:
+    def __init__(self, server: RedisClient, reader: LogReader, steps: TurnShare) -> None:
         self._reader = reader
+        self._steps = steps
         self._waiting: deque[_WantedRead] = deque()
         self._calls = 0
         self._end_of_turn = Debounced(server.reactor, 0, self._send)
@@ -155,10 +163,11 @@ class JoinedReads:
         else:
             parts = _parts(asked, reading)
             self._waiting.extendleft(each for each, pages in reversed(parts) if pages is None)
-            self._ended()
             for each, pages in parts:
                 if pages is not None:
+                    await self._steps.step()
                     each.answer.callback(LogReading(reading.now_us, reading.clock_us, pages))
+            self._ended()  # nothing else is read while pages wait to be handed on
 
     def _ended(self) -> None:
         self._calls -= 1

@@ -16,7 +16,7 @@ from push.devices.registration import Devices
 from push.pushing.content import PushContent
 from push.pushing.lanes import FEW_STREAMS, LARGE_PUSHES_AT_A_TIME, STREAMS_OF_OWNER
 from push.pushing.service import Push, PushService
-from push.pushing.targets import Target, guarded_streams_of
+from push.pushing.targets import Target, streams_of
 from push.redis.client import RedisClient
 from push.redis.connection.errors import StoreUnavailable
 from push.redis.shards import Shards
@@ -82,8 +82,8 @@ async def refused(push: Any) -> str:
 
 
 def test_a_name_that_is_given_twice_is_one_stream() -> None:
-    assert guarded_streams_of(Target("users", ("u", "v", "u"))) == ["user:u", "", "user:v", ""]
-    assert guarded_streams_of(Target("tokens", ("t", "t"))) == ["dev:t", "device:t"]
+    assert streams_of(Target("users", ("u", "v", "u"))) == ["user:u", "user:v"]
+    assert streams_of(Target("tokens", ("t", "t"))) == ["dev:t"]
 
 
 @pytest_twisted.ensureDeferred

@@ -9,6 +9,7 @@ import pytest_twisted
 from twisted.internet.defer import CancelledError, Deferred
 
 from push.redis.connection.errors import StoreUnavailable
+from push.runtime.turn_share import TurnShare
 from push.session.entry import Entry
 from push.streams.channel import Channel
 from push.streams.log import LogReader, LogReading
@@ -164,7 +165,8 @@ class Readers:
         self.channel = channel
         self.held = HeldReader(ear.reader)
         reader: Any = self.held
-        self.pages = SharedLogReader(ear.server, reader, ear.log_cache)
+        steps = TurnShare(ear.server.reactor, 16, 1.0)
+        self.pages = SharedLogReader(ear.server, reader, ear.log_cache, steps)
 
     def read(self, after: int = 0, limit: int = 10) -> Deferred[LogReading]:
         return Deferred.fromCoroutine(self.pages.read([(self.channel, after, limit)]))

@@ -1,10 +1,13 @@
 """Sessions that are behind read on from the log until they are where the channels are.
 
-Messages of a page are written in small parts, and none once the socket takes nothing further: a
-session that does not read costs a part of a page, not a page.
+However many are behind, a bounded part of each turn of the reactor is theirs, the one that has
+waited longest first. Messages of a page are written in small parts, and none once the socket takes
+nothing further: a session that does not read costs a part of a page, not a page.
 """
 
 from __future__ import annotations
+
+from functools import partial
 
 from push.connector.sessions.device_session import DeviceSession, Phase
 from push.connector.sessions.freshness import Freshness
@@ -40,10 +43,11 @@ class CatchUp:
         self._delivery_policy = delivery_policy
         self._wheel = wheel
         self._cursors = streams.cursors
+        self._steps = streams.steps
         self._freshness = freshness
         self._port = port
-        # Those it reads on for now, and whether they were woken meanwhile. Not kept in the session:
-        # most never are behind.
+        # Those it reads on for, now or in their turn, and whether they were woken meanwhile. Not
+        # kept in the session: most never are behind.
         self._woken: dict[DeviceSession, bool] = {}
         # Those that are behind and were not read on for: an acknowledgement may help.
         self.held_up: set[DeviceSession] = set()
@@ -51,6 +55,7 @@ class CatchUp:
         self._retry_call: DelayedCall | None = None
 
     def stop(self) -> None:
+        self._steps.stop()
         if self._retry_call is not None:
             self._retry_call.cancel()
             self._retry_call = None
@@ -61,26 +66,30 @@ class CatchUp:
             self._woken[device] = True
         elif self._wants(device):
             self._woken[device] = False
-            self._port.tasks.run(device.connection, self._run(device))
+            self._steps.do(partial(self._begin, device))
+
+    def _begin(self, device: DeviceSession) -> None:
+        self._port.tasks.run(device.connection, self._run(device))
 
     def forget(self, device: DeviceSession) -> None:
         """The session is over."""
         self.held_up.discard(device)
 
     def _wants(self, device: DeviceSession) -> bool:
-        self.held_up.discard(device)
         window = device.protocol.window
-        if (
-            window is None
-            or device.phase is not Phase.OPEN
-            or device.protocol.state is not State.OPEN
-            or not _is_behind(device)
-        ):
+        is_open = device.phase is Phase.OPEN and device.protocol.state is State.OPEN
+        if window is None or not is_open:
+            self.held_up.discard(device)
             return False
-        if device.connection.blocked or not window.half_free:
+        has_room = window.half_free and not device.connection.blocked
+        if not has_room and device in self.held_up:
+            return False  # nearly each acknowledgement of such a device ends here
+        self.held_up.discard(device)
+        if not _is_behind(device):
+            return False
+        if not has_room:
             self.held_up.add(device)
-            return False
-        return True
+        return has_room
 
     async def _run(self, device: DeviceSession) -> None:
         try:
@@ -94,6 +103,7 @@ class CatchUp:
                         break
                 if not await self._read_on(device) and not self._woken[device]:
                     break
+                await self._steps.step()
         finally:
             del self._woken[device]
             if device.phase is Phase.OPEN and _is_behind(device):
@@ -173,7 +183,7 @@ class CatchUp:
         if page.lost > subscription.position:
             self._port.subscriptions.truncated(device, subscription, page.lost)
             if window.add_done(subscription, page.lost):
-                self._cursors.moved(device, subscription)
+                self._cursors[subscription.shard].moved(device, subscription)
         for entry in page.entries:
             if entry.control is not None:
                 self._port.subscriptions.changed(device, entry)
@@ -183,7 +193,7 @@ class CatchUp:
                 if entry.offset > subscription.position and window.skip(
                     subscription, entry, EXPIRED
                 ):
-                    self._cursors.moved(device, subscription)
+                    self._cursors[subscription.shard].moved(device, subscription)
             elif not self._hand_out(part, subscription, entry):
                 return False
         if not page.complete:
@@ -210,9 +220,9 @@ class CatchUp:
         if data is None:
             return False
         if subscription.cursor != cursor:
-            self._cursors.moved(device, subscription)
+            self._cursors[subscription.shard].moved(device, subscription)
         elif data:
-            self._cursors.handed(device, subscription)
+            self._cursors[subscription.shard].handed(device, subscription)
         part.add(data)
         return True
 

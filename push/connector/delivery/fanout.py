@@ -145,7 +145,7 @@ class FanOut:
             self._run_slices()
         behind, self._behind = self._behind, []
         for device in behind:
-            self._port.wake(device)
+            self._port.catch_up.wake(device)
         if self._tracer is not None:
             self._deliveries.end()
 
@@ -158,7 +158,7 @@ class FanOut:
         """Sessions that wait may join the channel."""
         for device, subscription in list(channel.followers.items()):
             if not subscription.live:
-                self._port.wake(device)
+                self._port.catch_up.wake(device)
 
     def _round(self, channel: Channel, batches: list[Batch]) -> _Round:
         begun = _Round(batches, channel)
@@ -181,7 +181,7 @@ class FanOut:
                 others = self._write_whole(channel, batch, part, write_to_all)
                 if others:
                     for device in self._write_singly(channel, batch, others, write_to_all):
-                        self._port.wake(device)
+                        self._port.catch_up.wake(device)
             del self._rounds[channel]  # the others come first
             if current.place < len(current.targets):
                 self._rounds[channel] = current
@@ -211,10 +211,12 @@ class FanOut:
         policy, written_before = self._delivery_policy, self._delivery_policy.written
         now = self._reactor.seconds()
         due_slot = self._wheel.slot_of(now + self._redeliver_after_seconds)
-        hand_out, handed = policy.hand_out_whole, self._port.streams.cursors.handed
+        hand_out, cursors = policy.hand_out_whole, self._port.streams.cursors
         whole: dict[Codec, list[DeviceSession]] = {}
         others: Pairs = []
         for device, subscription in targets:
+            if not (subscription.live or batch.ephemeral):
+                continue  # it reads on from the log, if it can
             connection = device.connection
             if connection.blocked or not hand_out(device.protocol, subscription, batch, now):
                 others.append((device, subscription))
@@ -224,7 +226,7 @@ class FanOut:
             else:
                 whole[device.codec] = [device]
             if not subscription.is_to_report:
-                handed(device, subscription)
+                cursors[subscription.shard].handed(device, subscription)
             if connection.due_slot > due_slot:
                 self._wheel.put(connection, due_slot)
             for entry in batch.ephemeral:
@@ -271,7 +273,7 @@ class FanOut:
         self, channel: Channel, batch: Batch, targets: Targets, write: _Write
     ) -> list[DeviceSession]:
         """Message by message, what each session may have of `batch`. Returns those that must read
-        on."""
+        on from here; one that had to before does already, or will when it has room."""
         policy, written_before = self._delivery_policy, self._delivery_policy.written
         now, cursors = self._reactor.seconds(), self._port.streams.cursors
         due_slot = self._wheel.slot_of(now + self._redeliver_after_seconds)
@@ -281,7 +283,7 @@ class FanOut:
             if connection.blocked:
                 self._blocked(device, subscription, batch)
                 continue
-            cursor = subscription.cursor
+            cursor, was_live = subscription.cursor, subscription.live
             data = policy.hand_out_singly(device.protocol, subscription, batch, now)
             for entry in batch.ephemeral:
                 self._count(device, subscription, entry)
@@ -290,12 +292,12 @@ class FanOut:
             if not batch.stored:
                 continue
             if subscription.cursor != cursor:
-                cursors.moved(device, subscription)
+                cursors[subscription.shard].moved(device, subscription)
             elif data and not subscription.is_to_report:
-                cursors.handed(device, subscription)
+                cursors[subscription.shard].handed(device, subscription)
             if connection.due_slot > due_slot:
                 self._wheel.put(connection, due_slot)
-            if not subscription.live:
+            if was_live and not subscription.live:
                 behind.append(device)
         policy.note_written(channel.stream, written_before)
         for entry in batch.controls:  # then `targets` are all sessions

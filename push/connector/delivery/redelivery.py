@@ -117,5 +117,5 @@ class Redelivery:
             self._counters.redelivered += 1
             device.connection.write(data)
         if moved is not None:
-            self._cursors.moved(device, moved)
-            self._port.wake(device)
+            self._cursors[moved.shard].moved(device, moved)
+            self._port.catch_up.wake(device)

@@ -265,6 +265,7 @@ class SessionSubscriptions:
                 except RequestError:  # while it was read, a newer connection took the device
                     self._taken_over(device)
                     return
+                await self._streams.steps.step()  # a new group changes all its members' records
                 if refresh.again:
                     continue  # what was asked for before a change is not applied after it
                 if not self._is_held(record, device):
@@ -339,7 +340,7 @@ class SessionSubscriptions:
             # One that ended while its channel was being subscribed to is not announced.
             if device.subscriptions.get(subscription.stream) is subscription:
                 self._notify(device, subscription.stream, "follow", str(subscription.position))
-        self._port.wake(device)
+        self._port.catch_up.wake(device)
 
     def remove(self, device: DeviceSession, stream: str) -> None:
         """A live session no longer follows `stream`, and is told."""
@@ -357,7 +358,7 @@ class SessionSubscriptions:
     def _unfollow(self, device: DeviceSession, subscription: Subscription) -> None:
         self._streams.unfollow(device, subscription)
         del device.subscriptions[subscription.stream]
-        self._streams.cursors.ends(device, subscription)
+        self._streams.cursors[subscription.shard].ends(device, subscription)
         if device.protocol.window is not None:
             device.protocol.window.forget(subscription)
         self._notify(device, subscription.stream, "unfollow", msgspec.UNSET)

@@ -39,9 +39,6 @@ LONG_ANSWER_BYTES = 4 * 1024
 LONG_ANSWER_RESTS = 2.0
 
 Body = TypeVar("Body", bound=msgspec.Struct)
-Method = TypeVar("Method", bound=Callable[..., Awaitable[msgspec.Struct | None]])
-
-_answered_by: dict[Callable[..., object], tuple[RequestName, type[msgspec.Struct], int]] = {}
 
 
 class Caller(NamedTuple):
@@ -69,28 +66,6 @@ class Handler:
         self.large_from_bytes = large_from_bytes
         self.decode = decoder_for(kind, nulls_taken_out_for(kind))
         self.handle: Callable[..., Awaitable[msgspec.Struct | None]] = handle
-
-
-def answers(
-    name: RequestName, kind: type[Body], large_from_bytes: int = LARGE_REQUEST_BYTES
-) -> Callable[[Method], Method]:
-    """The method below answers the requests of that name: see `Handler`."""
-
-    def note(method: Method) -> Method:
-        _answered_by[method] = name, kind, large_from_bytes
-        return method
-
-    return note
-
-
-def handlers_of(requests: object) -> dict[int, Handler]:
-    """Those of its methods that are marked with `answers`."""
-    found = {}
-    for method_name, method in vars(type(requests)).items():
-        if callable(method) and method in _answered_by:
-            name, kind, large_from_bytes = _answered_by[method]
-            found[int(name)] = Handler(kind, getattr(requests, method_name), large_from_bytes)
-    return found
 
 
 class RequestDispatcher:
@@ -255,10 +230,10 @@ class RequestDispatcher:
         """Return when no request of a session that has ended is being carried out."""
         await self.settled([each for each in self._running if each.is_over])
 
-    async def settled(self, connections: Iterable[DeviceSession]) -> None:
+    async def settled(self, devices: Iterable[DeviceSession]) -> None:
         """Return when the requests of these sessions are done that are being carried out now."""
         waiters = []
-        for device in connections:
+        for device in devices:
             is_waiting = device in self._unread or device in self._in_line
             if device in self._running and not is_waiting:
                 waiter: Deferred[None] = Deferred()

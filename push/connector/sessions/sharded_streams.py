@@ -13,7 +13,8 @@ from push.redis.client import RedisClient
 from push.redis.shards import Shards
 from push.runtime.ports import Clock
 from push.runtime.tasks import gather
-from push.session.subscription import LateAcknowledgement, Subscription
+from push.runtime.turn_share import TurnShare
+from push.session.subscription import Subscription
 from push.streams.channel import Channel
 from push.streams.cursors.writer import CursorWriter
 from push.streams.hub import Hub, Receiver
@@ -21,6 +22,11 @@ from push.streams.ledger import EphemeralCounts
 from push.streams.log import LogReader
 from push.streams.log_cache import LogCache
 from push.streams.shared_reader import SharedLogReader
+
+# Of a turn of the reactor, for sessions that read on in logs, or whose records were read again:
+# what comes live, acknowledgements and requests do not wait for them, however many they are.
+STEPS_PER_TURN = 16  # each at most a window for one session
+SECONDS_PER_TURN = 0.002
 
 
 class Gate(Protocol):
@@ -45,6 +51,7 @@ class ServerStreams:
         name: str,
         on_lost: Callable[[Any], None],
         gate: Gate,
+        steps: TurnShare,
     ) -> None:
         self.server = server
         self.reader = LogReader(server)
@@ -59,7 +66,7 @@ class ServerStreams:
             may_hand_on=lambda: gate.may_hand_on(server),
             is_late=lambda: gate.is_late,
         )
-        self.pages = SharedLogReader(server, self.reader, self.log_cache)
+        self.pages = SharedLogReader(server, self.reader, self.log_cache, steps)
         self.cursors = CursorWriter(reactor, server, on_lost)
         self.counts = EphemeralCounts(reactor, server)
 
@@ -77,10 +84,12 @@ class ShardedStreams:
         gate: Gate,
     ) -> None:
         self._shards = shards
+        self.steps = steps = TurnShare(reactor, STEPS_PER_TURN, SECONDS_PER_TURN)
         self._servers = [
-            ServerStreams(reactor, server, receiver, name, on_lost, gate) for server in shards
+            ServerStreams(reactor, server, receiver, name, on_lost, gate, steps)
+            for server in shards
         ]
-        self.cursors = ShardedCursors([server.cursors for server in self._servers])
+        self.cursors = ShardedCursors(server.cursors for server in self._servers)
         self.counts = ShardedCounts(shards, [server.counts for server in self._servers])
 
     def __iter__(self) -> Iterator[ServerStreams]:
@@ -116,33 +125,20 @@ class ShardedStreams:
             server.hub.stop()
 
 
-class ShardedCursors:
-    """The cursor writers of all servers as one."""
+class ShardedCursors(tuple[CursorWriter, ...]):
+    """The cursor writers of all servers, by the `shard` of subscriptions."""
 
-    def __init__(self, writers: Sequence[CursorWriter]) -> None:
-        self._writers = writers
-
-    def moved(self, device: DeviceSession, subscription: Subscription) -> None:
-        self._writers[subscription.shard].moved(device, subscription)
-
-    def late(self, device: DeviceSession, late: LateAcknowledgement) -> None:
-        self._writers[late.delivery.subscription.shard].late(device, late)
-
-    def handed(self, device: DeviceSession, subscription: Subscription) -> None:
-        self._writers[subscription.shard].handed(device, subscription)
-
-    def ends(self, device: DeviceSession, subscription: Subscription) -> None:
-        self._writers[subscription.shard].ends(device, subscription)
+    __slots__ = ()
 
     def write_now(self) -> None:
-        for writer in self._writers:
+        for writer in self:
             writer.write_now()
 
     async def flush(self) -> None:
-        await gather(writer.flush() for writer in self._writers)
+        await gather(writer.flush() for writer in self)
 
     async def stop(self) -> None:
-        await gather(writer.stop() for writer in self._writers)
+        await gather(writer.stop() for writer in self)
 
 
 class ShardedCounts:

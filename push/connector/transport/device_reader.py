@@ -22,8 +22,8 @@ from zope.interface import implementer
 log = Logger()
 
 READS_PER_TURN = 256
-# After so many it is looked how long they took: a read with acknowledgements of a session that is
-# behind takes a hundred times as long as one of another.
+# So many are asked for at once. After each it is looked how long all took: a read with many
+# acknowledgements of several streams takes a hundred times as long as one with a single one.
 READS_AT_ONCE = 16
 SECONDS_PER_TURN = 0.004
 _DATA = select.EPOLLIN
@@ -90,13 +90,16 @@ class DeviceReader:
         end = seconds() + SECONDS_PER_TURN
         for _ in range(0, READS_PER_TURN, READS_AT_ONCE):
             ready = self._poll.poll(0, READS_AT_ONCE)
-            self._read(ready)
-            if len(ready) < READS_AT_ONCE or seconds() >= end:
+            if not self._read(ready, end) or len(ready) < READS_AT_ONCE:
                 return  # what is left is in the `epoll`: the reactor calls again
 
-    def _read(self, ready: list[tuple[int, int]]) -> None:
-        transports = self._transports
-        for number, events in ready:
+    def _read(self, ready: list[tuple[int, int]], end: float) -> bool:
+        """Read those that are `ready`, in this turn until `end`; whether there is time left."""
+        transports, seconds = self._transports, self._reactor.seconds
+        for place, (number, events) in enumerate(ready):
+            if place and seconds() >= end:
+                self._put_back(ready[place:])
+                return False
             transport = transports.get(number)
             if transport is None:
                 continue  # one before it in this turn has ended it
@@ -110,6 +113,14 @@ class DeviceReader:
                 self._end(transport, reason)
             elif events != _DATA:
                 self.read_again(transport)  # the end of it, which came with the data
+        has_time: bool = seconds() < end
+        return has_time
+
+    def _put_back(self, unread: list[tuple[int, int]]) -> None:
+        for number, _ in unread:
+            transport = self._transports.get(number)
+            if transport is not None:
+                self.read_again(transport)
 
     def _end(self, transport: ReadTransport, reason: Failure) -> None:
         self.remove(transport)

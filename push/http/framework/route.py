@@ -1,12 +1,12 @@
 """Routes as data: the description of a route is a decorator of the method that handles it.
 
-    class TopicRoutes:
-        def __init__(self, topics: Topics) -> None: ...
+    class WeatherRoutes:
+        def __init__(self, weather: Weather) -> None: ...
 
-        @Route("GET", "/v1/topics/{topic}", "Look a topic up", {200: DocumentedResponse(…)}, …)
-        async def get_topic(self, call: Request) -> Response: ...
+        @Route("GET", "/v1/weather/{city}", "Look the weather up", {200: DocumentedResponse(…)}, …)
+        async def get_weather(self, call: Request) -> Response: ...
 
-    App("push-api", "…", routes_of(TopicRoutes(topics)))
+    App("push-api", "…", routes_of(WeatherRoutes(weather)))
 
 Three things follow from it, so that they cannot differ: what Klein answers, what is checked before
 a handler runs, and what the OpenAPI document says.

@@ -4,7 +4,7 @@
 -- Returns for each the time of its last message, '' where the user is no member; or, with details, {seq,
 -- delivered, read, unread, message} with the last message as in history.lua ({} where there is none), until
 -- there are `max_bytes`.
--- uses: request, conversation, bounds, access, first_seq, positions, history
+-- uses: request, conversation, access, first_seq, positions, history
 local found, bytes = {}, 0
 
 local function last_message(owner, seq, first)

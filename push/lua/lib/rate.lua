@@ -7,7 +7,7 @@ local MINUTE_US = 60000000
 -- The refusal of an act that comes too soon, or nil; then it counts. `request.rate`: {user, kind, how many a
 -- minute, what they are called}, absent where there is no limit or another server has counted.
 local function rate_refusal()
-  if not request.rate then return nil end
+  if not request.rate then return end
   local user, kind, per_minute, what = unpack(request.rate)
   local key = prefix .. 'rate:' .. user .. ',' .. kind
   local free_at = math.max(tonumber(redis.call('GET', key) or '0'), now) + math.ceil(MINUTE_US / per_minute)
@@ -18,5 +18,4 @@ local function rate_refusal()
     return { 'no', 'rate_limited', detail, '', after, kind, str(per_minute), str(wait_us) }
   end
   redis.call('SET', key, str(free_at), 'PX', str(math.ceil((free_at - now) / 1000)))
-  return nil
 end

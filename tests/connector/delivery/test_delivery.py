@@ -5,18 +5,23 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Awaitable, Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 
+from push.connector.sessions.sharded_streams import STEPS_PER_TURN
 from push.session.entry import FIRST_PRIVATE_ID, LAST_SHARED_ID
 from push.streams.log import LogReader
 from push.wire.signals import ConnectStatus, Signal
+from tests.amounts import amount
 from tests.waiting import WaitUntil, pause
 
 Make = Callable[..., Awaitable[Any]]
+# A stalled device has as many times the messages of its window to come as this.
+ROUNDS = amount(15, 40)
 
 
 async def together(*jobs: Any) -> list[Any]:
@@ -143,6 +148,69 @@ async def test_a_turn_writes_so_many_bytes_of_all_fan_outs(
             assert [int(text[0]) for text in of_topic] == list(range(of_each))
     assert sum(written) >= len(clients) * data_bytes  # the rest may be read from the log
     assert max(written) <= 2 * fanout.BYTES_PER_TURN
+
+
+@pytest_twisted.ensureDeferred
+async def test_of_many_that_are_behind_a_turn_gives_to_a_bounded_number(
+    device: Make, node: Any, wait_until: WaitUntil
+) -> None:
+    """They read on together; each is given all of a page in its step."""
+    count, of_each = 5 * STEPS_PER_TURN, 3
+    clients = await together(*(device(acks=True) for _ in range(count)))
+    [channel] = [each for stream, each in node.hub.channels.items() if stream == "all"]
+    for subscription in channel.followers.values():
+        subscription.live = False
+    for number in range(of_each):
+        await node.push("all", data=number)
+    await wait_until(lambda: node.hub.channels["all"].handed == channel.last)
+    written = [node.gateway.delivery_policy.written]  # at the end of each turn
+
+    def note() -> None:
+        written.append(node.gateway.delivery_policy.written)
+        if len(written) < 10_000 and written[-1] - written[0] < count * of_each:
+            node.reactor.callLater(0, note)
+
+    node.reactor.callLater(0, note)
+    node.gateway.fanout.repaired(channel)
+
+    await wait_until(lambda: written[-1] - written[0] == count * of_each)
+    await wait_until(lambda: all(len(client.numbers) == of_each for client in clients))
+    assert [client.numbers for client in clients] == [list(range(of_each))] * count
+    in_turns = [after - before for before, after in pairwise(written)]
+    assert max(in_turns) <= 2 * STEPS_PER_TURN * of_each  # two turns if they met between two notes
+    await wait_until(lambda: all(each.live for each in channel.followers.values()))
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_message_wakes_those_that_fall_behind_and_none_that_are_behind(
+    device: Make, node: Any, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many messages come, a session that waits for its acknowledgements costs nothing."""
+    clients = await together(*(device(window=2) for _ in range(10)))
+    woken: list[Any] = []
+    catch_up = node.gateway.catch_up
+
+    class NotedCatchUp:
+        """As the fan-out sees it; what an acknowledgement wakes goes another way."""
+
+        forget, stop = catch_up.forget, catch_up.stop
+
+        def wake(self, woken_device: Any) -> None:
+            woken.append(woken_device)
+            catch_up.wake(woken_device)
+
+    monkeypatch.setattr(node.gateway, "catch_up", NotedCatchUp())
+    for number in range(20):
+        await node.push("all", data=number)
+    await wait_until(lambda: all(len(client.numbers) == 2 for client in clients))
+    await wait_until(lambda: len(woken) == len(clients))
+
+    for client in clients:
+        client.acks = True
+        client.ack_all()
+    await wait_until(lambda: all(len(client.numbers) == 20 for client in clients))
+    assert [client.numbers for client in clients] == [list(range(20))] * len(clients)
+    assert len(woken) == len(clients)
 
 
 @pytest_twisted.ensureDeferred
@@ -418,7 +486,7 @@ async def test_rule_8_a_stalled_device_costs_bounded_memory_and_delays_nobody(
     stalled.transport.pauseProducing()
     filler = "x" * 2000
     (connection,) = [c for c in node.gateway.connections if c.device.token == token]
-    for n in range(40):
+    for n in range(ROUNDS):
         pushes = [node.push("token", token, data=filler) for _ in range(50)]
         await together(*pushes, *(node.push("all", data=filler) for _ in range(24)))
         await node.push("all", data=n)
@@ -436,10 +504,12 @@ async def test_rule_8_a_stalled_device_costs_bounded_memory_and_delays_nobody(
     stalled.acks = True
     stalled.ack_all()
     stalled.transport.resumeProducing()
-    await wait_until(lambda: len(stalled.numbers) >= 40 * 75 and stalled.numbers.count(39))
+    await wait_until(
+        lambda: len(stalled.numbers) >= ROUNDS * 75 and stalled.numbers.count(ROUNDS - 1)
+    )
     counted = [n for n in stalled.numbers if n != filler]
-    assert counted == list(range(40))
-    assert len(stalled.numbers) == 40 * 75
+    assert counted == list(range(ROUNDS))
+    assert len(stalled.numbers) == ROUNDS * 75
 
 
 @pytest_twisted.ensureDeferred

@@ -168,6 +168,25 @@ def test_reads_that_take_long_end_the_turn(reads_in_a_turn: int) -> None:
         transport.close()
 
 
+def test_one_read_may_end_the_turn_and_those_after_it_are_not_forgotten() -> None:
+    clock: Any = Clock()  # as much of a reactor as is needed
+    clock.addReader = clock.removeReader = lambda _reader: None
+    reader = device_reader.DeviceReader(clock)
+    done: list[SlowTransport] = []
+    number = 2 * device_reader.READS_AT_ONCE
+    slow = device_reader.SECONDS_PER_TURN * 1.01
+    transports = [SlowTransport(clock, slow, done) for _ in range(number)]
+    for transport in transports:
+        reader.add(transport)  # type: ignore[arg-type]  # it never ends
+    for turn in range(1, number + 1):
+        reader.doRead()
+        assert len(done) == turn
+    assert set(done) == set(transports)
+    for transport in transports:
+        reader.remove(transport)  # type: ignore[arg-type]  # as above
+        transport.close()
+
+
 @pytest_twisted.ensureDeferred
 async def test_long_data_comes_whole_and_in_pieces_that_are_bounded(
     pairs: Pairs, wait_until: WaitUntil

@@ -1,0 +1,133 @@
+"""Of work of which there is much, each turn of the reactor does a bounded part, in order."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from push.runtime.turn_share import TurnShare
+from tests.conftest import LoggedErrors
+
+STEPS, SECONDS = 4, 0.01
+
+
+class Sharing:
+    """A share of the turns of a clock, and what was done in each."""
+
+    def __init__(self, step_seconds: float = 0.0) -> None:
+        self.clock = Clock()
+        self.share = TurnShare(self.clock, STEPS, SECONDS)
+        self.done: list[int] = []
+        self._step_seconds = step_seconds
+
+    def work(self, number: int) -> None:
+        self.done.append(number)
+        self.clock.rightNow += self._step_seconds
+
+    def do(self, number: int) -> None:
+        self.share.do(partial(self.work, number))
+
+    def turn(self) -> list[int]:
+        """What the next turn does by itself."""
+        self.done = []
+        for call in self.clock.getDelayedCalls():
+            work = call.func
+            call.cancel()
+            work()
+        return self.done
+
+    def turns_until_idle(self) -> list[list[int]]:
+        found = []
+        while self.clock.getDelayedCalls():
+            found.append(self.turn())
+        return found
+
+
+def test_what_there_is_room_for_is_done_at_once() -> None:
+    sharing = Sharing()
+
+    for number in range(STEPS):
+        sharing.do(number)
+
+    assert sharing.done == list(range(STEPS))
+    assert sharing.turns_until_idle() == [[]]
+
+
+def test_a_turn_does_so_many_steps_and_the_oldest_first() -> None:
+    sharing = Sharing()
+    for number in range(3 * STEPS):
+        sharing.do(number)
+
+    assert sharing.done == [0, 1, 2, 3]
+    assert len(sharing.share) == 2 * STEPS
+    assert sharing.turns_until_idle() == [[4, 5, 6, 7], [8, 9, 10, 11], []]
+
+
+def test_what_comes_later_waits_behind_those_that_wait() -> None:
+    sharing = Sharing()
+    for number in range(STEPS + 2):
+        sharing.do(number)
+
+    assert sharing.turn() == [4, 5]
+    sharing.do(6)
+    sharing.do(7)
+    sharing.do(8)
+
+    assert sharing.done == [4, 5, 6, 7]
+    assert sharing.turn() == [8]
+
+
+def test_after_some_time_no_step_begins_and_one_is_always_done() -> None:
+    sharing = Sharing(step_seconds=SECONDS / 2)
+    for number in range(4):
+        sharing.do(number)
+    assert sharing.done == [0, 1]
+    assert sharing.turn() == [2, 3]
+
+    long = Sharing(step_seconds=10 * SECONDS)
+    for number in range(3):
+        long.do(number)
+    assert long.done == [0]
+    assert long.turns_until_idle() == [[1], [2], []]
+
+
+def test_what_work_asks_for_waits_for_its_turn() -> None:
+    sharing = Sharing()
+
+    def again(number: int) -> None:
+        sharing.work(number)
+        sharing.share.do(partial(again, number + 1))
+
+    sharing.share.do(partial(again, 0))
+
+    assert sharing.done == [0, 1, 2, 3]
+    assert sharing.turn() == [4, 5, 6, 7]
+    sharing.share.stop()
+
+
+def test_a_coroutine_goes_on_in_its_step() -> None:
+    sharing = Sharing()
+
+    async def steps(number: int) -> None:
+        for _ in range(2):
+            await sharing.share.step()
+            sharing.work(number)
+
+    jobs = [Deferred.fromCoroutine(steps(number)) for number in range(3)]
+
+    assert sharing.done == [0, 0, 1, 1]
+    assert sharing.turns_until_idle() == [[2, 2], []]
+    assert all(job.called for job in jobs)
+
+
+def test_an_error_keeps_no_other_from_its_step(logged_errors: LoggedErrors) -> None:
+    sharing = Sharing()
+    for number in range(STEPS):
+        sharing.do(number)
+    sharing.share.do(lambda: 1 / 0)
+    sharing.do(9)
+
+    assert sharing.turn() == [9]
+    assert len(logged_errors.flush(ZeroDivisionError)) == 1
