@@ -15,6 +15,7 @@ from benchmarks.hostile import (
     request_floods,
     segment_floods,
     session_floods,
+    storm_floods,
     told_floods,
     web_floods,
 )
@@ -36,6 +37,7 @@ __all__ = [
     "request_floods",
     "segment_floods",
     "session_floods",
+    "storm_floods",
     "told_floods",
     "web_floods",
 ]

@@ -16,30 +16,27 @@ class OwnerQueue(Generic[Turn]):
     """Turns that are waited for. Those of one owner are in the order in which they came."""
 
     def __init__(self) -> None:
-        self._waiting: dict[Hashable, deque[Deferred[Turn]]] = {}  # who is next first
-
-    def __bool__(self) -> bool:
-        return bool(self._waiting)
+        self.waiting: dict[Hashable, deque[Deferred[Turn]]] = {}  # by owner, who is next first
 
     def wait(self, owner: Hashable) -> Deferred[Turn]:
         """The caller that takes it by `pop` gives the turn by its callback."""
         turn: Deferred[Turn] = Deferred(lambda turn: self._leave(owner, turn))
-        self._waiting.setdefault(owner, deque()).append(turn)
+        self.waiting.setdefault(owner, deque()).append(turn)
         return turn
 
     def pop(self) -> tuple[Hashable, Deferred[Turn]]:
         """The next turn, and whose it is."""
-        owner = next(iter(self._waiting))
-        turns = self._waiting.pop(owner)
+        owner = next(iter(self.waiting))
+        turns = self.waiting.pop(owner)
         turn = turns.popleft()
         if turns:
-            self._waiting[owner] = turns  # behind the others
+            self.waiting[owner] = turns  # behind the others
         return owner, turn
 
     def _leave(self, owner: Hashable, turn: Deferred[Turn]) -> None:
-        self._waiting[owner].remove(turn)
-        if not self._waiting[owner]:
-            del self._waiting[owner]
+        self.waiting[owner].remove(turn)
+        if not self.waiting[owner]:
+            del self.waiting[owner]
 
 
 class FairSemaphore:
@@ -53,7 +50,7 @@ class FairSemaphore:
 
     @asynccontextmanager
     async def turn(self, owner: Hashable) -> AsyncIterator[None]:
-        if self._free and not self._waiting:
+        if self._free and not self._waiting.waiting:
             self._free -= 1
         else:
             await self._waiting.wait(owner)
@@ -68,9 +65,52 @@ class FairSemaphore:
             return  # one that was given a turn has ended at once: the caller that gives sees it
         self._giving = True
         try:
-            while self._free and self._waiting:
+            while self._free and self._waiting.waiting:
                 self._free -= 1
                 _, turn = self._waiting.pop()
                 turn.callback(None)
         finally:
             self._giving = False
+
+
+class OwnerShares:
+    """Of what is under way of each owner at most `most` at a time, by weight, or one by itself; the
+    rest of it waits in its order. For what is cheap to wait for, and done for many: `take` costs
+    less than a turn."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._taken: dict[Hashable, int] = {}
+        self._waiting: dict[Hashable, deque[tuple[int, Deferred[None]]]] = {}
+
+    def take(self, owner: Hashable, weight: int) -> Deferred[None] | None:
+        """None: it may begin. Else it may when that fires. It is given back in any case."""
+        taken = self._taken.get(owner, 0)
+        if owner not in self._waiting and (not taken or taken + weight <= self._most):
+            self._taken[owner] = taken + weight
+            return None
+        turn: Deferred[None] = Deferred(lambda turn: self._leave(owner, turn))
+        self._waiting.setdefault(owner, deque()).append((weight, turn))
+        return turn
+
+    def _leave(self, owner: Hashable, turn: Deferred[None]) -> None:
+        waiting = self._waiting[owner]
+        waiting.remove(next(each for each in waiting if each[1] is turn))
+        if not waiting:
+            del self._waiting[owner]
+
+    def give_back(self, owner: Hashable, weight: int) -> None:
+        """One that had begun has ended."""
+        taken = self._taken.pop(owner) - weight
+        waiting = self._waiting.get(owner)
+        begun = []
+        while waiting and (not taken or taken + waiting[0][0] <= self._most):
+            next_weight, turn = waiting.popleft()
+            taken += next_weight
+            begun.append(turn)
+        if waiting is not None and not waiting:
+            del self._waiting[owner]
+        if taken:
+            self._taken[owner] = taken
+        for turn in begun:
+            turn.callback(None)

@@ -23,6 +23,7 @@ MOST_REST_SECONDS = 0.1
 NEARLY_SECONDS = 0.001  # sums of seconds are not exact
 # An owner who has had no place for so long comes before those who had one.
 RESTED_SECONDS = 0.05
+FORGET_SECONDS: Final = 1.0  # how often those are forgotten who rested
 
 LEAST_PLACES: Final = 4
 MOST_PLACES: Final = 64
@@ -50,7 +51,7 @@ class TakenPlace:
 
 
 class _Number:
-    """How many places there are: as many as do not make each other wait.
+    """How many places there are (`whole`): as many as do not make each other wait.
 
     One that takes much longer than the quickest of its kind did lately has waited for the others,
     at the server or in this process: while one of five is such, there are fewer. Those that do not,
@@ -58,17 +59,15 @@ class _Number:
     far away, many may be under way.
     """
 
-    __slots__ = ("_before", "_begun", "_places", "_quickest")
+    __slots__ = ("_before", "_begun", "_places", "_quickest", "whole")
 
     def __init__(self, places: int) -> None:
+        self.whole = places
         self._places = float(places)
         # Of each kind, since `_begun`, and in the time before that.
         self._quickest: dict[Hashable, float] = {}
         self._before: dict[Hashable, float] = {}
         self._begun = -inf
-
-    def __int__(self) -> int:
-        return int(self._places)
 
     def took(self, kind: Hashable, seconds: float, now: float, *, all_taken: bool) -> None:
         """One that had a place was done."""
@@ -80,6 +79,7 @@ class _Number:
             self._places = max(self._places - 4 / self._places, LEAST_PLACES)
         elif all_taken:
             self._places = min(self._places + 1 / self._places, MOST_PLACES)
+        self.whole = int(self._places)
 
 
 class Places:
@@ -102,7 +102,8 @@ class Places:
         self._at_a_time = _Number(at_a_time)
         self._taken: dict[TakenPlace, None] = {}  # in the order in which they were
         self._ended = -inf  # when one was given back last
-        self._lately: dict[Hashable, float] = {}  # when owners got their last place, in order
+        self._lately: dict[Hashable, float] = {}  # when owners got their last place
+        self._forget_at = -inf
         self._rested: OwnerQueue[TakenPlace] = OwnerQueue()
         self._others: OwnerQueue[TakenPlace] = OwnerQueue()
         self._giving = False
@@ -114,10 +115,7 @@ class Places:
     @asynccontextmanager
     async def place(self, owner: Hashable) -> AsyncIterator[TakenPlace]:
         """Inside it `owner` has one."""
-        if self._has_free and not self._is_waited_for:
-            place = self._take(owner)
-        else:
-            place = await self._turn_of(owner)
+        place = self.take(owner) or await self.wait(owner)
         try:
             yield place
             if place.rests:
@@ -125,46 +123,53 @@ class Places:
                 rest_seconds = min((place.done - place.begun) * place.rests, MOST_REST_SECONDS)
                 await sleep(self._clock, rest_seconds)
         finally:
-            if place in self._taken:
-                self._end(place)
+            self.end(place)
+
+    def take(self, owner: Hashable) -> TakenPlace | None:
+        """One at once, if one is free: to be ended. None: see `wait`."""
+        # For each request: as few calls as can be.
+        if self._rested.waiting or self._others.waiting:
+            return None
+        if len(self._taken) >= self._at_a_time.whole:
+            return None
+        now = self._lately[owner] = self._clock.seconds()
+        if now > self._forget_at:
+            self._forget_rested(now)
+        place = TakenPlace(now)
+        self._taken[place] = None
+        return place
 
     @property
     def _has_free(self) -> bool:
-        return len(self._taken) < int(self._at_a_time)
+        return len(self._taken) < self._at_a_time.whole
 
     @property
     def _is_waited_for(self) -> bool:
-        return bool(self._rested or self._others)
+        return bool(self._rested.waiting or self._others.waiting)
 
-    def _take(self, owner: Hashable) -> TakenPlace:
-        self._forget_rested()
-        place = TakenPlace(self._clock.seconds())
-        self._taken[place] = None
-        self._lately.pop(owner, None)
-        self._lately[owner] = place.begun
-        return place
-
-    def _end(self, place: TakenPlace) -> None:
+    def end(self, place: TakenPlace) -> None:
+        """What had it is done."""
+        if place not in self._taken:
+            return  # it was held for long, and given back
         self._ended = now = self._clock.seconds()
         if place.kind is not None:
             all_taken = not self._has_free
             took_seconds = (now if place.done is None else place.done) - place.begun
             self._at_a_time.took(place.kind, took_seconds, now, all_taken=all_taken)
         del self._taken[place]
-        self._give()
+        if self._rested.waiting or self._others.waiting:
+            self._give()
 
-    def _forget_rested(self) -> None:
+    def _forget_rested(self, now: float) -> None:
+        self._forget_at = now + FORGET_SECONDS
+        since = now - RESTED_SECONDS
+        self._lately = {owner: at for owner, at in self._lately.items() if at > since}
+
+    def wait(self, owner: Hashable) -> Deferred[TakenPlace]:
+        """Fires when there is one for the owner."""
         rested_since = self._clock.seconds() - RESTED_SECONDS
-        while self._lately:
-            owner = next(iter(self._lately))
-            if self._lately[owner] > rested_since:
-                return
-            del self._lately[owner]
-
-    def _turn_of(self, owner: Hashable) -> Deferred[TakenPlace]:
-        self._forget_rested()
-        queue = self._others if owner in self._lately else self._rested
-        turn = queue.wait(owner)
+        is_rested = self._lately.get(owner, -inf) <= rested_since
+        turn = (self._rested if is_rested else self._others).wait(owner)
         self._look.request(self._until_held_seconds())
         return turn
 
@@ -174,8 +179,12 @@ class Places:
         self._giving = True
         try:
             while self._is_waited_for and self._has_free:
-                owner, turn = (self._rested or self._others).pop()
-                turn.callback(self._take(owner))
+                queue = self._rested if self._rested.waiting else self._others
+                owner, turn = queue.pop()
+                now = self._lately[owner] = self._clock.seconds()
+                place = TakenPlace(now)
+                self._taken[place] = None
+                turn.callback(place)
         finally:
             self._giving = False
 

@@ -204,7 +204,7 @@ def test_others_end_while_one_is_held_and_it_holds_up_nobody_for_long(works: Wor
                 works.ends[each].callback(None)
                 ends += 1
     assert ends > AT_A_TIME
-    assert len(under_way(works)) <= AT_A_TIME + int(works.places._at_a_time)
+    assert len(under_way(works)) <= AT_A_TIME + works.places._at_a_time.whole
 
 
 def test_what_was_refused_at_once_says_nothing_of_the_others(works: Works) -> None:

@@ -44,6 +44,7 @@ from push.http.framework.request_reading import (
     read_query,
 )
 from push.http.framework.route import Endpoint, NoQuery, Request, Response
+from push.runtime.places import Places
 from push.runtime.tracing import ACCEPT, Tracer, ending_of_request
 from push.runtime.turns import Work
 from push.wire.reading import decoder_for
@@ -61,7 +62,7 @@ _decode_no_body = decoder_for(NoBody)
 
 
 class Routing:
-    """All routes of one port.
+    """All routes of one port. What comes with a key is done in one of the `places`.
 
     `note_answer` is called for every answer, with times of `seconds()`. `tracer` None: no request
     is traced.
@@ -74,6 +75,7 @@ class Routing:
         *,
         seconds: Callable[[], float],
         note_answer: NoteAnswer,
+        places: Places,
         tracer: Tracer | None = None,
     ) -> None:
         self.access = RequestAccess(guards)
@@ -83,6 +85,7 @@ class Routing:
         self._origins = guards.origins
         self._seconds = seconds
         self._note_answer = note_answer
+        self._places = places
         self._tracer = tracer
         self._cors: dict[bytes, bytes] = {}
         self._app = Klein()
@@ -184,7 +187,14 @@ class Routing:
             call = self._read(route, request, path, raw, client_ip, owner)
             if span is not None:
                 call = structs.replace(call, trace=span.traceparent)
-            answer = await route.handler(call)
+            if owner is None:
+                answer = await route.handler(call)
+            else:
+                place = self._places.take(owner.sha256) or await self._places.wait(owner.sha256)
+                try:
+                    answer = await route.handler(call)
+                finally:
+                    self._places.end(place)
         except Exception as error:
             answer = self._answer(error, route.name)
         if self._auditing is not None and owner is not None:
