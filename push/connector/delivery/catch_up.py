@@ -92,9 +92,12 @@ class CatchUp:
         return has_room
 
     async def _run(self, device: DeviceSession) -> None:
+        is_first = True
         try:
             while self._wants(device):
-                self._woken[device] = False
+                if not is_first:
+                    await self._steps.step()
+                is_first = self._woken[device] = False
                 if not self._freshness.may_hand_out(device):
                     try:
                         await self._freshness.make_ready(device)
@@ -103,7 +106,6 @@ class CatchUp:
                         break
                 if not await self._read_on(device) and not self._woken[device]:
                     break
-                await self._steps.step()
         finally:
             del self._woken[device]
             if device.phase is Phase.OPEN and _is_behind(device):

@@ -26,7 +26,7 @@ from push.streams.shared_reader import SharedLogReader
 # Of a turn of the reactor, for sessions that read on in logs, or whose records were read again:
 # what comes live, acknowledgements and requests do not wait for them, however many they are.
 STEPS_PER_TURN = 16  # each at most a window for one session
-SECONDS_PER_TURN = 0.002
+SECONDS_PER_TURN = 0.004
 
 
 class Gate(Protocol):
