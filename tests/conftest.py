@@ -31,6 +31,7 @@ from push.daemons.embedded_redis.binary import command_line, configuration, find
 from push.redis.client import RedisClient as OurRedis
 from push.redis.connection.url import parse_store_url
 from tests import cheaper, warm
+from tests.amounts import amount
 from tests.lanes import LongestFirst, in_order, is_slow, path_in_ids
 from tests.waiting import DEADLINE_SECONDS, WaitUntil, wait_for, wait_until
 
@@ -41,7 +42,7 @@ settings.register_profile(
     derandomize=True,
     deadline=None,
     database=None,
-    max_examples=80,
+    max_examples=amount(60, 500),
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("push")

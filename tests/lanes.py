@@ -9,6 +9,7 @@ takes longest begins first: then nothing long is left over for one process at th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -107,6 +108,7 @@ def path_in_ids(path: Path, root: Path) -> str:
     return path.relative_to(root).as_posix() + ("/" if path.is_dir() else "")
 
 
+@cache
 def place_in_queue(path: str) -> int:
     """The smaller, the earlier it begins."""
     found = (place for place, start in enumerate(FIRST) if path.startswith(start))

@@ -14,6 +14,7 @@ import msgspec
 from twisted.logger import Logger
 
 from push.access.rate_limits import WINDOW_SECONDS, RefusalCounts, over_limit
+from push.chat.held_refusals import HeldRefusals
 from push.chat.settings import UserRate
 from push.redis import keyspace
 from push.redis.client import RedisClient
@@ -81,7 +82,7 @@ class ChatScripts:
             return reply[1:]
         code, detail, field, *limit = (part.decode() for part in reply[1:])
         if limit:
-            after, name, quota = limit
+            after, name, quota, _ = limit
             policy = LimitPolicy(name, int(quota), WINDOW_SECONDS)
             raise over_limit(self._refusals, policy, detail, after_seconds=int(after))
         raise RequestError(code, detail, field=field or None)
@@ -95,6 +96,7 @@ class Acting:
         self.next_id = snowflake.next_id
         self._scripts = scripts
         self._outbox = outbox
+        self._held = HeldRefusals()
 
     async def run(
         self,
@@ -109,12 +111,16 @@ class Acting:
         The request's "rate", a `UserRate`, is counted. `durable` False: of a script that changes
         nothing else. Raises `RequestError`; `StoreUnavailable`: then it may have happened.
         """
-        rate = request.get("rate")
+        rate: UserRate | None = request.get("rate")
         if rate and self.shards.of(user_stream(rate.user)) is not server:
             await self.count(rate)
-            request = {**request, "rate": None}
+            rate, request = None, {**request, "rate": None}
+        self.check(rate)
+        asked_at = server.reactor.seconds()
         arguments = [self._scripts.encoded(request)]
         reply: list[Any] = await server.run(script, [], arguments, durable=durable)
+        if rate:
+            self._held.note(rate, reply, asked_at)
         errands, *values = self._scripts.accepted(reply)
         if errands:
             try:
@@ -127,6 +133,15 @@ class Acting:
                     event="chat.outbox_postponed",
                 )
         return values
+
+    def check(self, rate: UserRate | None) -> None:
+        """Raises `RequestError` `rate_limited` where that is known already. Nothing is counted: the
+        script that acts does that first of all."""
+        if rate:
+            now = self.shards.of(user_stream(rate.user)).reactor.seconds()
+            refusal = self._held.of(rate, now)
+            if refusal is not None:
+                self._scripts.accepted(refusal)
 
     async def count(self, rate: UserRate | None) -> None:
         """One more of a user, where there is a limit. Raises `RequestError` `rate_limited`."""

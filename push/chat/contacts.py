@@ -31,6 +31,7 @@ class Contacts:
         it. So a stranger who writes to them, or adds them to a group, learns nothing. Counts for
         the `rate`; raises `RequestError` `rate_limited`.
         """
+        self._acting.check(rate)
         shards, home = self._acting.shards, user_stream(user)
         groups = await self._groups_of(user)
         found: set[str] = set()

@@ -18,6 +18,9 @@ from push.wire.idents import user_stream
 
 _summaries = load_script("chat", "summaries")
 
+# Looked up in one step of Redis: what others ask of it waits for no more than these.
+SUMMARIES_AT_A_TIME = 50
+
 
 class Place(NamedTuple):
     """A conversation, by when its last message came (microseconds since 1970 UTC)."""
@@ -82,29 +85,44 @@ class Conversations:
             range(len(conversations)), lambda place: conversations[place].owner
         )
         found: list[Any] = [None] * len(conversations)
+        await gather(
+            self._ask_server(user, conversations, places, found, details=details)
+            for places in by_server.values()
+        )
+        return found
 
-        async def ask(places: list[int]) -> None:
-            owners = [conversations[place].owner for place in places]
+    async def _ask_server(
+        self,
+        user: str,
+        conversations: Sequence[ConversationId],
+        places: Sequence[int],
+        found: list[Any],
+        *,
+        details: bool,
+    ) -> None:
+        """Fill those `places` of `found` that are of one server, until there is a page."""
+        home = self._acting.shards.of(conversations[places[0]].owner)
+        for start in range(0, len(places), SUMMARIES_AT_A_TIME):
+            part = places[start : start + SUMMARIES_AT_A_TIME]
             request = {
                 "by": user,
-                "owners": owners,
+                "owners": [conversations[place].owner for place in part],
                 "details": details,
                 "max_bytes": MAX_PAGE_BYTES,
                 "history_before_join": self._settings.history_before_join,
             }
-            home = self._acting.shards.of(owners[0])
             (rows,) = await self._acting.run(home, _summaries, request, durable=False)
-            for place, row in zip(places, rows, strict=False):
+            for place, row in zip(part, rows, strict=False):
                 found[place] = row
-
-        await gather(ask(places) for places in by_server.values())
-        return found
+            so_far = places[: start + len(part)]
+            if details and _count_of([found[place] for place in so_far]) < len(so_far):
+                return
 
 
 def _count_of(details: Sequence[Any]) -> int:
     """How many of them make a page: up to those that a server left out, and to its size.
 
-    Each server gives as much as a page may have.
+    Each step gives as much as a page may have.
     """
     size = 0
     for n, row in enumerate(details):

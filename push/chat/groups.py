@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import msgspec
@@ -21,7 +22,8 @@ from push.devices.record import as_fields
 from push.redis.client import RedisClient
 from push.redis.connection.errors import StoreUnavailable
 from push.redis.scripts import Script, load_script
-from push.runtime.tasks import Semaphore, gather
+from push.runtime.owner_queue import FairSemaphore
+from push.runtime.tasks import gather
 from push.wire.api.common import ABSENT
 from push.wire.api.groups import GroupChanges, GroupInfo, Member, MemberPage, NewGroup, Results
 from push.wire.api.paging import make_cursor, read_cursor
@@ -62,7 +64,7 @@ class Groups:
         self._contacts = contacts
         self._settings = settings
         self._readers = readers
-        self._changing = Semaphore(1)  # of all groups, for the same reason
+        self._changing = FairSemaphore(1)  # of all groups; by the user that asks
 
     async def create(self, owner: str, said: NewGroup, *, by_device: bool = False) -> GroupInfo:
         """A new group. The settings say whether a device may create it, how often, and which users
@@ -132,6 +134,7 @@ class Groups:
         if by is None or not by_device:
             return [], None
         rate = self._settings.group_changes.of(by)
+        self._acting.check(rate)
         if self._settings.direct == "anyone":
             return [], rate
         others = [each for each in dict.fromkeys(users) if each != by]
@@ -183,7 +186,7 @@ class Groups:
         """
         await self._act(_dismiss, group, by, {})
         try:
-            await self.let_go(group)
+            await self.let_go(group, by)
         except StoreUnavailable as error:
             log.debug(
                 "Members of a dismissed group are not removed yet; tried again: {reason}",
@@ -192,11 +195,11 @@ class Groups:
             )
         return await self._readers.apply_groups([], dismissed=group)
 
-    async def let_go(self, group: str) -> None:
+    async def let_go(self, group: str, by: str | None = None) -> None:
         """The members of a dismissed group follow it no longer."""
         left = 1
         while left:
-            async with self._changing:
+            async with self._changing.turn(by):
                 request = {"limit": CHANGED_AT_A_TIME}
                 (left,) = await self._act(_dismiss_part, group, None, request)
 
@@ -265,12 +268,11 @@ class Groups:
         If the server refuses a part after that, the users that are left get its code."""
         each = list(dict.fromkeys(users))
         codes: list[str] = []
-        turns = self._changing if len(each) > CHANGED_AT_A_TIME else contextlib.nullcontext()
         while len(codes) < len(each):
             part = each[len(codes) : len(codes) + CHANGED_AT_A_TIME]
             request = {**more, "users": part}
             try:
-                async with turns:
+                async with self._turn_of(by, len(each)):
                     (judged,) = await self._act(script, group, by, request)
             except RequestError as refusal:
                 if not codes:
@@ -283,6 +285,11 @@ class Groups:
         # a request because an answer was lost must know that it is in effect.
         silent = await self._readers.apply_groups(each)
         return Results(dict(zip(each, codes, strict=True)), silent)
+
+    def _turn_of(self, by: str | None, users: int) -> AbstractAsyncContextManager[None]:
+        """A change of many users is one of several parts, which make others wait."""
+        many = users > CHANGED_AT_A_TIME
+        return self._changing.turn(by) if many else contextlib.nullcontext()
 
     async def _act(
         self, script: Script, group: str, by: str | None, more: dict[str, Any]

@@ -23,8 +23,9 @@ from push.redis.connection.errors import StoreUnavailable
 from push.redis.periodic import PeriodicTask
 from push.redis.scripts import load_script
 from push.redis.work_queue import WorkQueue
+from push.runtime.owner_queue import FairSemaphore
 from push.runtime.ports import Clock
-from push.runtime.tasks import Semaphore, gather
+from push.runtime.tasks import gather
 from push.wire.idents import user_stream
 
 log = Logger()
@@ -61,8 +62,9 @@ class UserOutbox:
         self._scripts = scripts
         self._shards = scripts.shards
         self._devices = devices
-        self._turns = Semaphore(USERS_AT_A_TIME)
-        self._letting_in = Semaphore(1)  # of all groups, so that Redis has time for others between
+        self._turns = FairSemaphore(USERS_AT_A_TIME)
+        # Of all groups, so that Redis has time for others between; by the user that makes them.
+        self._letting_in = FairSemaphore(1)
 
     async def run(self, server: RedisClient, texts: Sequence[bytes]) -> None:
         """Do errands that are written down on `server`. Raises `StoreUnavailable`."""
@@ -74,12 +76,13 @@ class UserOutbox:
                 await self._let_in(server, errand)
             else:
                 by_user.setdefault(user, []).append(errand)
-        await gather(self._do_all(server, outbox) for outbox in by_user.values())
+        act = object()  # what one act means for users waits for itself, and not the others for it
+        await gather(self._do_all(server, act, outbox) for outbox in by_user.values())
 
     async def _let_in(self, server: RedisClient, errand: _Errand) -> None:
         group, by, id, offset, *users = errand.arguments
         request = {"group": group, "by": by, "id": id, "offset": offset, "users": users}
-        async with self._letting_in:
+        async with self._letting_in.turn(by):
             errands, *_ = await self._scripts.ask(server, _let_in, request)
         await self.run(server, errands)
         await self._done(server, errand)
@@ -87,8 +90,8 @@ class UserOutbox:
     async def _done(self, server: RedisClient, errand: _Errand) -> None:
         await server.command("ZREM", server.key(keyspace.CHAT_ERRANDS), errand.text)
 
-    async def _do_all(self, server: RedisClient, outbox: Iterable[_Errand]) -> None:
-        async with self._turns:
+    async def _do_all(self, server: RedisClient, act: object, outbox: Iterable[_Errand]) -> None:
+        async with self._turns.turn(act):
             for errand in outbox:
                 if errand.kind == "copy":
                     await self._copy(server, errand)

@@ -7,7 +7,7 @@ connection with `internal`; no other connection notices.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -27,7 +27,7 @@ from push.connector.limits.connector_limits import ConnectorLimits
 from push.connector.limits.read_queue import OVER_RATE_SECONDS
 from push.connector.protocol_events import ProtocolEvents
 from push.connector.requests.chat import ChatRequests
-from push.connector.requests.dispatch import RequestDispatcher, handlers_of
+from push.connector.requests.dispatch import RequestDispatcher
 from push.connector.requests.handshake import Handshake
 from push.connector.requests.topics import TopicRequests
 from push.connector.sessions.device_session import DeviceSession, Phase, SessionConnection
@@ -93,9 +93,9 @@ class Gateway:
         )
         topics = TopicRequests(shards, services.topics, self.subscriptions, self)
         self.requests = self._make_requests(topics)
-        self._catch_up = CatchUp(clock, self.streams, policy, wheel, self.freshness, self)
+        self.catch_up = CatchUp(clock, self.streams, policy, wheel, self.freshness, self)
         self.acknowledgements = Acknowledgements(
-            self.counters, self.streams, self.session_events, self._catch_up
+            self.counters, self.streams, self.session_events, self.catch_up
         )
         self._handshake = self._make_handshake(topics)
         self.event_streams = self._make_event_streams()
@@ -108,7 +108,7 @@ class Gateway:
 
     def _make_requests(self, topics: TopicRequests) -> RequestDispatcher:
         chat = ChatRequests(self._services.chat)
-        handlers = {**handlers_of(topics), **handlers_of(chat)}
+        handlers = {**topics.handlers(), **chat.handlers()}
         bans, may_begin = self._services.bans, self.limits.may_begin
         return RequestDispatcher(handlers, self.freshness, bans, self, may_begin)
 
@@ -177,7 +177,7 @@ class Gateway:
             self._listening.cancel()
         await self.tasks.finished()
         await self._jobs.finished()
-        self._catch_up.stop()
+        self.catch_up.stop()
         self.subscriptions.stop()
         self.freshness.stop()
         await self.session_events.store_all()
@@ -221,7 +221,7 @@ class Gateway:
         self.reads.check(connection)
         if connection.device is not None:
             self.requests.drained(connection.device)
-            self.wake(connection.device)
+            self.catch_up.wake(connection.device)
 
     def lost(self, connection: DeviceConnection) -> None:
         self.connections.discard(connection)
@@ -264,7 +264,7 @@ class Gateway:
         device.phase = Phase.CLOSED
         device.send = None
         self.requests.drained(device)
-        self._catch_up.forget(device)
+        self.catch_up.forget(device)
         device.connection.device = None
         self.subscriptions.end(device)
         self._store_end(device)
@@ -283,18 +283,12 @@ class Gateway:
         await self.requests.ended_are_settled()
         await self._session_ends.are_stored()
 
-    async def settled(self, devices: Iterable[DeviceSession]) -> None:
-        await self.requests.settled(devices)
-
     def _tell_if_all_are_gone(self) -> None:
         waiter = self._all_gone
         if waiter is not None and not (waiter.called or self.connections or self.sessions):
             waiter.callback(None)
 
     # What parts ask for (push.connector.sessions.port.GatewayPort)
-
-    def wake(self, device: DeviceSession) -> None:
-        self._catch_up.wake(device)
 
     def disconnect(
         self,

@@ -98,7 +98,9 @@ def make_service(
 
 
 class Composition:
-    """The parts of one daemon and how they are joined. `service` runs them in order."""
+    """The parts of one daemon and how they are joined. `service` starts what was added (`_add`) in
+    that order, and stops it the other way: first what others need, up to Redis and the keys of
+    JWTs (`__init__`), then the rest (`_wire`)."""
 
     def __init__(
         self,
@@ -151,7 +153,7 @@ class Composition:
         return service
 
     def _wire(self) -> None:
-        """Everything that runs, in the order of the start; the stop goes the other way."""
+        """Add the rest, from the inside out: the registry names ports that listen by then."""
         if self._share_ports and self._settings.server.node:
             folder = self._settings.server.data_folder
             self._add(NameLock(folder, self._identity.node, self._identity.services))
@@ -180,8 +182,7 @@ class Composition:
                 DrainService(self._gateway.drain, rate, self._signals, self._notify_draining)
             )
         ready_file = self._settings.server.ready_path
-        is_text = self._settings.server.log_format == "text"
-        lines = self._lines_to_try if is_text else None
+        lines = self._lines_to_try if self._settings.server.log_format == "text" else None
         self._add(Banner(self._reactor, self._status.problems, lines, ready_file))
 
     # Parts

@@ -11,10 +11,10 @@ from twisted.logger import Logger
 
 from push.redis.clock import MICROSECONDS
 from push.redis.connection.errors import StoreUnavailable
-from push.redis.joined_calls import JoinedCalls, answer_of
+from push.redis.joined_calls import JoinedCalls
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
-from push.runtime.tasks import gather_deferreds
+from push.runtime.tasks import gather_deferreds, only
 from push.session.subscription import FailedAttempts
 from push.wire.idents import device_stream
 
@@ -50,7 +50,7 @@ class SessionEnding:
         self._shards = shards
         # The sessions that end in one turn of the reactor are one call of each server.
         self._calls: list[JoinedCalls[ClosingItem]] = [
-            JoinedCalls(server, _close, retention_seconds, again=lambda item, _: item)
+            JoinedCalls(server, _close, retention_seconds, replayed=lambda item, _: item)
             for server in shards
         ]
 
@@ -81,11 +81,10 @@ class SessionEnding:
             by_server.setdefault(failed.shard, []).extend(
                 (failed.stream, str(failed.offset), str(failed.attempts), str(waited_us))
             )
-        calls = [
-            answer_of(
-                self._calls[number],
-                ClosingItem(ended.token, ended.session, number == home, left_here),
-            )
+        calls: list[Deferred[Any]] = [
+            self._calls[number]
+            .ask([ClosingItem(ended.token, ended.session, number == home, left_here)])
+            .addCallback(only)
             for number, left_here in by_server.items()
         ]
         return gather_deferreds(calls)

@@ -13,11 +13,11 @@ from push.devices.outbox import Outbox
 from push.devices.record import as_fields, elsewhere_of, optional
 from push.devices.registration import Devices, digest_of, unknown_token
 from push.redis.connection.replies import Argument
-from push.redis.joined_calls import JoinedCalls, answer_of
+from push.redis.joined_calls import JoinedCalls
 from push.redis.keyspace import DEVICE_USER, record_name
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
-from push.runtime.tasks import gather
+from push.runtime.tasks import gather, only
 from push.session.subscription import Subscription
 from push.streams.event_positions import cursors_at
 from push.wire.bodies import ConnectRequest
@@ -99,7 +99,7 @@ class SessionOpening:
 
         def calls_of(max_items: int) -> list[JoinedCalls[OpeningItem]]:
             return [
-                JoinedCalls(server, _open, *arguments, again=_again, max_items=max_items)
+                JoinedCalls(server, _open, *arguments, replayed=_replayed, max_items=max_items)
                 for server in shards
             ]
 
@@ -119,7 +119,7 @@ class SessionOpening:
         item = self._item_of(asked, token, claims, cursors, session, number)
         # A cursor may pass thousands of messages, each of which is counted.
         calls = self._alone if item.cursors else self._calls
-        reply = await answer_of(calls[number], item)
+        reply = only(await calls[number].ask([item]))
         if reply[0] == b"unknown":
             raise unknown_token(token)
         if reply[0] == b"wrong":
@@ -266,7 +266,7 @@ class SessionOpening:
         )
 
 
-def _again(item: OpeningItem, reply: list[Any]) -> OpeningItem | None:
+def _replayed(item: OpeningItem, reply: list[Any]) -> OpeningItem | None:
     """What a new master is told; None: the session did not take its device."""
     if reply[0] in (b"unknown", b"wrong", b"late", b"failed"):
         return None

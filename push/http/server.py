@@ -11,7 +11,7 @@ from push import __version__
 from push.access.rate_limits import RefusalCounts
 from push.http.console import Console
 from push.http.edge.connection_limits import MAX_CONNECTIONS, ConnectionLimits
-from push.http.fast_path.channel import DirectSite
+from push.http.fast_path.channel import FastPathSite
 from push.http.framework.access import Guards
 from push.http.framework.middleware import Routing
 from push.http.framework.route import App, Endpoint, routes_of
@@ -85,4 +85,4 @@ def make_site(
         tracer=tracer,
     )
     limits = connection_limits or ConnectionLimits(MAX_CONNECTIONS, RefusalCounts())
-    return DirectSite(reactor, routes, routing, limits, guards.proxies, take_stream)
+    return FastPathSite(reactor, routes, routing, limits, guards.proxies, take_stream)

@@ -48,10 +48,7 @@ class RecentMessages:
         if self._noted >= MAX_NOTES_A_SECOND:
             return
         self._noted += 1 + len(targets)
-        entry = id.encode()
-        self._journal.add(ANYBODY, ts_ms, entry)
-        for target in targets:
-            self._journal.add(target, ts_ms, entry)
+        self._journal.add_to_all((ANYBODY, *targets), ts_ms, id.encode())
 
     async def page(
         self, target: str | None, since_ms: int, cursor: str, limit: int

@@ -50,14 +50,12 @@ class PushByIp:
         """`id`: if the key did not come with another. Raises `IdempotencyMismatch`;
         `StoreUnavailable`: then it may have happened."""
         server = self._shards.of(
-            f"{keyspace.IDEM}{idempotency_key.key}"
-            if idempotency_key
-            else f"{keyspace.MESSAGE}{id}"
+            idempotency_key.answer_name if idempotency_key else f"{keyspace.MESSAGE}{id}"
         )
         key = (
             server.key(keyspace.CLOCK)
             if idempotency_key is None
-            else server.key(f"{keyspace.IDEM}{idempotency_key.key}")
+            else server.key(idempotency_key.answer_name)
         )
         digest = "" if idempotency_key is None else idempotency_key.digest
         to = _encode({"ip": ip})

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Awaitable, Sequence
-from typing import TypeVar, cast
+from collections.abc import Awaitable, Hashable, Sequence
+from typing import TypeVar
 
 import msgspec
 from msgspec import structs
@@ -16,21 +16,22 @@ from push.observe.recent import PushEvents
 from push.pushing.by_ip import Handed, PushByIp
 from push.pushing.content import PushContent, encoded
 from push.pushing.outcomes import end_span, receipt_of, result_of_item
-from push.pushing.targets import Target, as_asked, as_in_a_query, as_target, guarded_streams_of
-from push.redis.keyspace import ENTRY_MESSAGE, ENTRY_ONLINE, IDEM
+from push.pushing.targets import GUARDS, Target, as_asked, as_in_a_query, as_target, streams_of
+from push.redis.keyspace import ENTRY_MESSAGE, ENTRY_ONLINE
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.runtime.log_detail import detail
-from push.runtime.tasks import Semaphore, gather
+from push.runtime.owner_queue import FairSemaphore
+from push.runtime.tasks import gather, only
 from push.runtime.tracing import PUBLISH, Span, Tracer
 from push.streams.ledger import DeliveryCounts, DeviceLine, Ledger
 from push.streams.publisher import (
     UNKNOWN_TARGET,
     IdempotencyKey,
     IdempotencyMismatch,
-    Message,
     Published,
     Publisher,
+    StreamMessage,
     by_server,
 )
 from push.wire.api.push import PushResult
@@ -70,7 +71,7 @@ class _Begun(msgspec.Struct, frozen=True):
     """
 
     push: Push
-    message: Message
+    message: StreamMessage
     idempotency_key: IdempotencyKey | None
     span: Span | None
     is_new: bool = True
@@ -100,25 +101,24 @@ class PushService:
         self._snowflake = snowflake
         self._ledger = Ledger(shards)
         self._running: set[str] = set()
-        self._large = Semaphore(LARGE_PUSHES_AT_A_TIME)
+        self._large = FairSemaphore(LARGE_PUSHES_AT_A_TIME)
         self._in_line = 0  # of the large ones that come next
         # By the kind of their target, since the start of the process; a request that came before
         # with its key is not counted again.
         self.accepted = Counter(dict.fromkeys(TARGET_OF_NAME, 0))
 
-    async def push(self, push: Push) -> PushResult:
-        """Write to its streams.
+    async def push(self, push: Push, owner: Hashable = None) -> PushResult:
+        """Write to its streams. Of those who push, each `owner` has a turn for large pushes.
 
         Raises `RequestError` `unknown_token`, `unknown_group`, `in_progress` and
         `idempotency_mismatch`; and `StoreUnavailable`, after which the same idempotency key leads
         to one message all the same: the script that publishes keeps the key.
         """
-        outcomes = await self._push_all([push])
-        if isinstance(outcomes[0], PushResult):
-            return outcomes[0]
-        raise cast(Exception, outcomes.pop())
+        return only(await self._push_all([push], owner))
 
-    async def push_batch(self, items: Sequence[Push]) -> list[PushResult | RequestError]:
+    async def push_batch(
+        self, items: Sequence[Push], owner: Hashable = None
+    ) -> list[PushResult | RequestError]:
         """Each item for itself, all together; what is refused is so alone.
 
         Messages for one stream are written in the order of the items. Of items with one key the
@@ -126,26 +126,26 @@ class PushService:
         """
         keys = [item.idempotency_key for item in items if item.idempotency_key is not None]
         if len(set(keys)) == len(keys):
-            return [result_of_item(outcome) for outcome in await self._push_all(items)]
+            return [result_of_item(outcome) for outcome in await self._push_all(items, owner)]
         results: dict[int, PushResult | RequestError] = {}
         waiting: Sequence[int] = range(len(items))
         while waiting:
             now, later = _apart(items, waiting)
-            outcomes = await self._push_all([items[place] for place in now])
+            outcomes = await self._push_all([items[place] for place in now], owner)
             results.update(zip(now, map(result_of_item, outcomes), strict=True))
             waiting = later
         return [results[place] for place in range(len(items))]
 
     async def _push_all(
-        self, pushes: Sequence[Push], *, has_waited: bool = False
+        self, pushes: Sequence[Push], owner: Hashable, *, has_waited: bool = False
     ) -> list[PushResult | Exception]:
         """What became of each. Their keys are in use until all of it is known."""
         if sum([len(push.target.names) or 1 for push in pushes]) <= FEW_STREAMS:
             self._in_line = LARGE_PUSHES_IN_LINE
         elif self._in_line and not has_waited:
             self._in_line -= 1
-            async with self._large:
-                return await self._push_all(pushes, has_waited=True)
+            async with self._large.turn(owner):
+                return await self._push_all(pushes, owner, has_waited=True)
         begun = [self._begin(push) for push in pushes]
         try:
             several = len(self._shards) > 1
@@ -189,19 +189,20 @@ class PushService:
         id = self._snowflake.next_id()
         is_stored = content.qos > 0 and content.ttl_seconds > 0
         is_acknowledged = content.qos > 0 and not is_stored
-        message = Message(
+        message = StreamMessage(
             id=id,
             content=encoded(id, content).decode(),
             ttl_seconds=content.ttl_seconds,
-            kind=ENTRY_ONLINE if is_acknowledged else ENTRY_MESSAGE,
-            streams=guarded_streams_of(target),
+            field=ENTRY_ONLINE if is_acknowledged else ENTRY_MESSAGE,
+            streams=streams_of(target),
+            guard=GUARDS.get(target.kind),
             stored=is_stored,
             to=_encode(as_asked(target)).decode(),
             collapse=content.collapse if is_stored else None,
             trace=span.traceparent if span is not None and span.is_sampled else None,
         )
         if idempotency_key is not None:
-            message.once = self._shards.first.key(f"{IDEM}{idempotency_key.key}")
+            message.idem = self._publisher.key_of_answer(idempotency_key)
             message.digest = idempotency_key.digest
         return _Begun(push, message, idempotency_key, span)
 
@@ -314,7 +315,7 @@ class PushService:
 
         Raises `RequestError` `unknown_message`.
         """
-        streams = guarded_streams_of(as_target(await self._to(id)))[::2]
+        streams = streams_of(as_target(await self._to(id)))
         # A message to an address has no stream: its record is on one of all servers.
         parts = by_server(self._shards, streams, str)
         if not parts:

@@ -19,30 +19,27 @@ class Target(msgspec.Struct, frozen=True):
     names: tuple[str, ...] = ()
 
 
-# Of each kind of target: what its streams begin with, and the keys that must be there, if any must.
-_BEGINNINGS = {
-    "token": (DEVICE_PREFIX, DEVICE),
-    "tokens": (DEVICE_PREFIX, DEVICE),
-    "user": (USER_PREFIX, ""),
-    "users": (USER_PREFIX, ""),
-    "topic": (TOPIC_PREFIX, ""),
-    "group": (GROUP_PREFIX, GROUP),
-    "all": (STREAM_ALL, ""),
+# By the kind of target. An address has no stream.
+_PREFIXES = {
+    "token": DEVICE_PREFIX,
+    "tokens": DEVICE_PREFIX,
+    "user": USER_PREFIX,
+    "users": USER_PREFIX,
+    "topic": TOPIC_PREFIX,
+    "group": GROUP_PREFIX,
 }
+# The `guard` of a `StreamMessage` to such a target; users and topics need not be known.
+GUARDS = {"token": DEVICE, "tokens": DEVICE, "group": GROUP}
 
 
-def guarded_streams_of(target: Target) -> list[str]:
-    """The streams of a target, each once and with the key that must be there ("" for none), as a
-    `Message` has them. An address has none."""
+def streams_of(target: Target) -> list[str]:
+    """The streams of a target, each once."""
+    if target.kind == "all":
+        return [STREAM_ALL]
     if target.kind == "ip":
         return []
-    stream, guard = _BEGINNINGS[target.kind]
-    if not target.names:
-        return [stream, guard]
-    guarded: list[str] = []
-    for name in dict.fromkeys(target.names):
-        guarded += (stream + name, guard and guard + name)
-    return guarded
+    prefix = _PREFIXES[target.kind]
+    return [prefix + name for name in dict.fromkeys(target.names)]
 
 
 def as_in_a_query(stream: str) -> str:

@@ -45,8 +45,8 @@ class JoinedItem(Protocol):
 
 
 Item = TypeVar("Item", bound=JoinedItem)
-# What of an item, by its reply, is told to a new master (see `ReplayedWrites`); None: nothing.
-Again = Callable[[Item, list[Any]], Item | None]
+# What of an item, by its reply, is replayed to a new master (see `ReplayedWrites`); None: nothing.
+Replayed = Callable[[Item, list[Any]], Item | None]
 
 
 class _Asked(Generic[Item]):
@@ -70,9 +70,9 @@ class JoinedCalls(Generic[Item]):
     """Calls of `script` on `server`: with `arguments`, and then the items.
 
     The script answers with a reply to each item: its own, `{'late'}`, or `{'failed', why}`.
-    `durable`: as in `RedisClient.run`. `again` None: nothing is told to a new master, as where the
-    server has no replicas. `max_items`: of one call, where one may take long. `weight_of` an item:
-    as how many it counts.
+    `durable`: as in `RedisClient.run`. `replayed` None: nothing is replayed to a new master, as
+    where the server has no replicas. `max_items`: of one call, where one may take long. `weight_of`
+    an item: as how many it counts.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class JoinedCalls(Generic[Item]):
         script: Script,
         *arguments: Argument,
         durable: bool = False,
-        again: Again[Item] | None = None,
+        replayed: Replayed[Item] | None = None,
         max_items: int = MAX_ITEMS,
         weight_of: Callable[[Item], int] = lambda item: 1,
     ) -> None:
@@ -89,7 +89,7 @@ class JoinedCalls(Generic[Item]):
         self._script = script
         self._arguments = arguments
         self._durable = durable
-        self._again = again if server.is_replicated else None
+        self._replayed = replayed if server.is_replicated else None
         self._max_items = max_items
         self._weight_of = weight_of
         self._waiting: list[_Asked[Item]] = []
@@ -140,11 +140,11 @@ class JoinedCalls(Generic[Item]):
         self._unanswered += 1
         replies: list[Any]
         try:
-            if self._again is None:
+            if self._replayed is None:
                 replies = await server.run(script, [], arguments, durable=self._durable)
             else:
-                replayed = partial(self._told_again, self._again, places)
-                replies = await server.replayed.run(script, arguments, replayed)
+                replay = partial(self._arguments_of_replay, self._replayed, places)
+                replies = await server.replayed.run(script, arguments, replay)
             if len(replies) != len(places):
                 raise ValueError(f"{len(replies)} answers to {len(places)} items")
         except Exception as error:
@@ -159,11 +159,11 @@ class JoinedCalls(Generic[Item]):
             if not asked.missing and not asked.answered.called:  # nobody has cancelled it
                 asked.answered.callback(asked.replies)
 
-    def _told_again(
-        self, again: Again[Item], places: list[_Place[Item]], replies: list[list[Any]]
+    def _arguments_of_replay(
+        self, replayed: Replayed[Item], places: list[_Place[Item]], replies: list[list[Any]]
     ) -> list[Argument]:
         items = [
-            again(asked.items[place], reply)
+            replayed(asked.items[place], reply)
             for (asked, place), reply in zip(places, replies, strict=True)
         ]
         return [*self._arguments, *(_encode(item) for item in items if item is not None)]
@@ -176,17 +176,6 @@ class JoinedCalls(Generic[Item]):
         why = self._script.explain(reply[1].decode("utf-8", "replace"))
         text = f"{self._script.name}: {why}"
         return self._server.as_our_error(text, txredisapi.ResponseError(text))
-
-
-def answer_of(calls: JoinedCalls[Item], item: Item) -> Deferred[Any]:
-    """The reply to `item`; fails as `RedisClient.run` raises."""
-    return calls.ask([item]).addCallback(_only_reply)
-
-
-def _only_reply(replies: list[Any]) -> Any:
-    if isinstance(replies[0], Exception):
-        raise replies.pop()
-    return replies[0]
 
 
 def _log_failure(failure: Failure) -> None:

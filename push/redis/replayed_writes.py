@@ -1,8 +1,8 @@
-"""Writes that nobody waits for are repeated to a new master (architecture, rule 11).
+"""Writes that nobody waits for are replayed to a new master (architecture, rule 11).
 
 What a caller waits for is answered once replicas have it. What a connector stores by itself, as
 cursors, is done when the master has done it; a master that is killed then may take it with it, and
-nobody would repeat it. So such calls are kept until replicas have them, and made again, in
+nobody would run it again. So such calls are kept until replicas have them, and replayed, in
 their order, on every new connection. Their scripts do nothing the second time.
 """
 
@@ -24,7 +24,7 @@ from push.runtime.timers import Debounced, SingleFlight
 
 log = Logger()
 
-Again = Callable[[Any], Sequence[Argument]]  # of the first answer
+ReplayOf = Callable[[Any], Sequence[Argument]]  # by the first answer
 
 CONFIRM_SECONDS = 1.0
 MAX_KEPT_BYTES = 16 * 1024 * 1024  # while there is no replica for long, the oldest go
@@ -60,7 +60,7 @@ class ReplayedWrites:
         self._kept: dict[int, _Call] = {}  # by number, in the order in which they were answered
         self._kept_bytes = 0
         self._number = 0
-        self._repeated_to: tuple[object, ...] = ()  # the connections that had all that is kept
+        self._replayed_to: tuple[object, ...] = ()  # the connections that had all that is kept
         self._turns = Semaphore(1)
         self._looks = SingleFlight(self._look, _log_failure)
         self._look_soon = Debounced(reactor, CONFIRM_SECONDS, self._looks.request)
@@ -71,17 +71,17 @@ class ReplayedWrites:
         return len(self._kept)
 
     async def run(
-        self, script: Script, arguments: Sequence[Argument], again: Sequence[Argument] | Again
+        self, script: Script, arguments: Sequence[Argument], replay: Sequence[Argument] | ReplayOf
     ) -> Any:
-        """What the script returns, once the master has run it. `again`: its arguments when it is
-        repeated. Raises `StoreUnavailable`: nothing is kept then.
+        """What the script returns, once the master has run it. `replay`: its arguments when it is
+        replayed. Raises `StoreUnavailable`: nothing is kept then.
         """
         if not self._is_replicated:
             return await self._server.run(script, [], arguments)
         await self.replay()  # first: the call of now may be later than that
         connections = self._server.connections
         answer = await self._server.run(script, [], arguments)
-        kept = again(answer) if callable(again) else again
+        kept = replay(answer) if callable(replay) else replay
         self._keep(_Call(script, kept, sum(_size(part) for part in kept)), connections)
         return answer
 
@@ -91,9 +91,9 @@ class ReplayedWrites:
 
     def _keep(self, call: _Call, connections: tuple[object, ...]) -> None:
         if not self._kept:
-            self._repeated_to = connections
-        elif connections != self._repeated_to:
-            self._repeated_to = ()
+            self._replayed_to = connections
+        elif connections != self._replayed_to:
+            self._replayed_to = ()
         self._number += 1
         self._kept[self._number] = call
         self._kept_bytes += call.size_bytes
@@ -117,17 +117,17 @@ class ReplayedWrites:
             self._looks.request()
 
     async def _look(self) -> None:
-        """Forget what replicas have; repeat to a new master what it may not have."""
+        """Forget what replicas have; replay to a new master what it may not have."""
         try:
             await self.replay()
             last, connections = self._number, self._server.connections
             confirmed = await self._server.is_on_replicas()
-            if confirmed and connections == self._server.connections == self._repeated_to:
+            if confirmed and connections == self._server.connections == self._replayed_to:
                 for number in [number for number in self._kept if number <= last]:
                     self._forget(number)
         except StoreUnavailable as error:
             log.debug(
-                "Writes are not repeated to the new master yet; tried again: {reason}",
+                "Writes are not replayed to the new master yet; tried again: {reason}",
                 reason=error.reason,
                 event="redis.not_retold",
             )
@@ -136,23 +136,23 @@ class ReplayedWrites:
 
     async def replay(self) -> None:
         """Return when the master of now has all that is kept. Raises `StoreUnavailable`."""
-        if not self._kept or self._repeated_to == self._server.connections:
+        if not self._kept or self._replayed_to == self._server.connections:
             return
         async with self._turns:
             connections: tuple[object, ...] = ()
-            while self._kept and self._repeated_to != self._server.connections:
+            while self._kept and self._replayed_to != self._server.connections:
                 connections = self._server.connections
                 for number, call in [*self._kept.items()]:
-                    await self._repeat(number, call)
+                    await self._replay_call(number, call)
                 if connections == self._server.connections:
-                    self._repeated_to = connections
+                    self._replayed_to = connections
 
-    async def _repeat(self, number: int, call: _Call) -> None:
+    async def _replay_call(self, number: int, call: _Call) -> None:
         try:
             await self._server.run(call.script, [], call.arguments)
         except txredisapi.RedisError:
             log.failure(
-                "A write could not be repeated to the new master", event="redis.retelling_failed"
+                "A write could not be replayed to the new master", event="redis.retelling_failed"
             )
             self._forget(number)
 
@@ -163,7 +163,7 @@ def _size(part: Argument) -> int:
 
 def _log_failure(failure: Failure) -> None:
     log.failure(
-        "Writes could not be repeated to the new master",
+        "Writes could not be replayed to the new master",
         failure=failure,
         event="redis.retelling_failed",
     )

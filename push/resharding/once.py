@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 import msgspec
 
-from push.pushing.targets import as_target, guarded_streams_of
+from push.pushing.targets import as_target, streams_of
 from push.resharding.layout import Layout
 from push.wire.idents import STREAM_ALL
 
@@ -69,7 +69,7 @@ class Answers:
             return fields["id"].decode(), by_stream
         id, counts = kept_answer(fields)
         target = as_target(msgspec.Raw(to[id])) if id in to else None
-        streams = guarded_streams_of(target)[::2] if target else []
+        streams = streams_of(target) if target else []
         if len(self._layout.old) > 1 and streams != [STREAM_ALL]:
             streams = [s for s in streams if self._layout.old_place(s) == place]
         return id, by_stream | dict(zip(streams, counts, strict=False))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 from math import inf
@@ -10,8 +9,9 @@ from typing import Final
 
 from twisted.internet.defer import Deferred
 
+from push.runtime.owner_queue import OwnerQueue
 from push.runtime.ports import Clock
-from push.runtime.timers import Debounced
+from push.runtime.timers import Debounced, sleep
 
 # When nothing has ended for so long, what is still done holds up nobody any more: its server may be
 # unreachable, and others are not.
@@ -19,6 +19,7 @@ HOLD_SECONDS = 0.1
 # What is still done after this long holds up nobody even while others end: they are of another
 # server.
 MOST_HOLD_SECONDS = 0.5
+MOST_REST_SECONDS = 0.1
 NEARLY_SECONDS = 0.001  # sums of seconds are not exact
 # An owner who has had no place for so long comes before those who had one.
 RESTED_SECONDS = 0.05
@@ -31,18 +32,21 @@ QUICK_SECONDS: Final = 0.004
 # For how long it is remembered how quick one was; twice as long at most.
 REMEMBERED_SECONDS: Final = 10.0
 
-_Waiting = dict[Hashable, deque[Deferred["TakenPlace"]]]  # by owner, who is next first
-
 
 class TakenPlace:
     """Of one that is being done. `kind`: what was done, once it was done whole: it is compared with
-    others of its kind. What was refused says nothing of how long its kind takes."""
+    others of its kind. What was refused says nothing of how long its kind takes.
 
-    __slots__ = ("begun", "kind")
+    `rests`: so many times as long as it took nobody else gets the place, and its owner waits. For
+    what takes the process, or the server, long: others have them in that time."""
+
+    __slots__ = ("begun", "done", "kind", "rests")
 
     def __init__(self, begun: float) -> None:
         self.begun = begun
+        self.done: float | None = None  # when it was, and the rest began
         self.kind: Hashable = None
+        self.rests = 0.0
 
 
 class _Number:
@@ -80,16 +84,27 @@ class _Number:
 
 class Places:
     """`at_a_time` of them at first (see `_Number`). Of those that wait, each owner gets one in
-    turn, however many wait."""
+    turn, however many wait.
 
-    def __init__(self, clock: Clock, at_a_time: int) -> None:
+    `hold_seconds`, `most_hold_seconds`: see `HOLD_SECONDS` and `MOST_HOLD_SECONDS`."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        at_a_time: int,
+        *,
+        hold_seconds: float = HOLD_SECONDS,
+        most_hold_seconds: float = MOST_HOLD_SECONDS,
+    ) -> None:
         self._clock = clock
+        self._hold_seconds = hold_seconds
+        self._most_hold_seconds = most_hold_seconds
         self._at_a_time = _Number(at_a_time)
         self._taken: dict[TakenPlace, None] = {}  # in the order in which they were
         self._ended = -inf  # when one was given back last
         self._lately: dict[Hashable, float] = {}  # when owners got their last place, in order
-        self._rested: _Waiting = {}
-        self._others: _Waiting = {}
+        self._rested: OwnerQueue[TakenPlace] = OwnerQueue()
+        self._others: OwnerQueue[TakenPlace] = OwnerQueue()
         self._giving = False
         self._look = Debounced(clock, HOLD_SECONDS, self._give_back_held)
 
@@ -105,6 +120,10 @@ class Places:
             place = await self._turn_of(owner)
         try:
             yield place
+            if place.rests:
+                place.done = self._clock.seconds()
+                rest_seconds = min((place.done - place.begun) * place.rests, MOST_REST_SECONDS)
+                await sleep(self._clock, rest_seconds)
         finally:
             if place in self._taken:
                 self._end(place)
@@ -129,7 +148,8 @@ class Places:
         self._ended = now = self._clock.seconds()
         if place.kind is not None:
             all_taken = not self._has_free
-            self._at_a_time.took(place.kind, now - place.begun, now, all_taken=all_taken)
+            took_seconds = (now if place.done is None else place.done) - place.begun
+            self._at_a_time.took(place.kind, took_seconds, now, all_taken=all_taken)
         del self._taken[place]
         self._give()
 
@@ -144,8 +164,7 @@ class Places:
     def _turn_of(self, owner: Hashable) -> Deferred[TakenPlace]:
         self._forget_rested()
         queue = self._others if owner in self._lately else self._rested
-        turn: Deferred[TakenPlace] = Deferred(lambda turn: _leave(queue, owner, turn))
-        queue.setdefault(owner, deque()).append(turn)
+        turn = queue.wait(owner)
         self._look.request(self._until_held_seconds())
         return turn
 
@@ -155,7 +174,7 @@ class Places:
         self._giving = True
         try:
             while self._is_waited_for and self._has_free:
-                owner, turn = _next_of(self._rested or self._others)
+                owner, turn = (self._rested or self._others).pop()
                 turn.callback(self._take(owner))
         finally:
             self._giving = False
@@ -164,7 +183,7 @@ class Places:
         """For how long the oldest still holds its place, if nothing ends."""
         now = self._clock.seconds()
         oldest = next((place.begun for place in self._taken), now)
-        until = min(max(oldest, self._ended) + HOLD_SECONDS, oldest + MOST_HOLD_SECONDS)
+        until = min(max(oldest, self._ended) + self._hold_seconds, oldest + self._most_hold_seconds)
         return max(until - now, 0.0)
 
     def _give_back_held(self) -> None:
@@ -175,25 +194,10 @@ class Places:
 
     def _free_held(self) -> None:
         now = self._clock.seconds()
-        nothing_ends = now - self._ended > HOLD_SECONDS - NEARLY_SECONDS
-        held_seconds = HOLD_SECONDS if nothing_ends else MOST_HOLD_SECONDS
+        nothing_ends = now - self._ended > self._hold_seconds - NEARLY_SECONDS
+        held_seconds = self._hold_seconds if nothing_ends else self._most_hold_seconds
         for place in list(self._taken):
             if now - place.begun < held_seconds - NEARLY_SECONDS:
                 break
             del self._taken[place]
         self._give()
-
-
-def _next_of(queue: _Waiting) -> tuple[Hashable, Deferred[TakenPlace]]:
-    owner = next(iter(queue))
-    turns = queue.pop(owner)
-    turn = turns.popleft()
-    if turns:
-        queue[owner] = turns  # behind the others
-    return owner, turn
-
-
-def _leave(queue: _Waiting, owner: Hashable, turn: Deferred[TakenPlace]) -> None:
-    queue[owner].remove(turn)
-    if not queue[owner]:
-        del queue[owner]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from twisted.internet.defer import (
     CancelledError,
@@ -203,6 +203,14 @@ def _first_error(failure: Failure) -> Failure:
     if isinstance(failure.value, FirstError):
         return failure.value.subFailure
     return failure
+
+
+def only(outcomes: list[Result | Exception]) -> Result:
+    """The one outcome of a call for several that was made for one; an error is raised."""
+    if isinstance(outcomes[0], Exception):
+        # Not left in the list: the error knows this frame, and they would hold each other.
+        raise cast(Exception, outcomes.pop())
+    return outcomes[0]
 
 
 async def gather(calls: Iterable[Coroutine[Any, Any, Result]]) -> list[Result]:

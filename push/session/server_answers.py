@@ -38,10 +38,10 @@ class SessionLimits(msgspec.Struct, frozen=True):
     heartbeat_grace_seconds: int = defaults.HEARTBEAT_GRACE_SECONDS
     handshake_timeout_seconds: float = defaults.HANDSHAKE_TIMEOUT_SECONDS
     redeliver_after_seconds: float = defaults.REDELIVER_AFTER_SECONDS
-    max_deliveries: int = 10
+    max_deliveries: int = defaults.MAX_DELIVERIES
     comment_seconds: float = defaults.COMMENT_SECONDS
     window_messages: int = defaults.WINDOW_MESSAGES
-    window_bytes: int = 1024 * 1024
+    window_bytes: int = defaults.WINDOW_BYTES
     max_frame_bytes: int = MAX_FRAME_BYTES
 
     def clamp_heartbeat(self, wanted_seconds: int | None, current_seconds: int) -> int:

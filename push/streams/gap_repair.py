@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from twisted.internet.defer import CancelledError
@@ -31,18 +32,24 @@ class InOrder(Protocol):
     def apply(self, channel: Channel, entry: Entry) -> None:
         """`entry` came on the channel while that was repaired."""
 
-    def repaired(self, channel: Channel) -> None:
-        """The gap is closed."""
-
 
 class GapRepair:
-    """The repairs of one server's channels, of each one at a time."""
+    """The repairs of one server's channels, of each one at a time.
 
-    def __init__(self, reactor: Clock, reader: LogReader, hub: InOrder) -> None:
+    `closed` is called with a channel whose gap was read."""
+
+    def __init__(
+        self,
+        reactor: Clock,
+        reader: LogReader,
+        hub: InOrder,
+        closed: Callable[[Channel], None],
+    ) -> None:
         self.begun = 0
         self._reactor = reactor
         self._reader = reader
         self._hub = hub
+        self._closed = closed
         self._retry_calls: dict[str, DelayedCall] = {}
         self._turns = Semaphore(REPAIRS_AT_A_TIME)
         self._jobs = TaskGroup()
@@ -95,7 +102,7 @@ class GapRepair:
             if channel.repairing:
                 break  # a gap again: the log has the rest
         if not channel.repairing:
-            self._hub.repaired(channel)
+            self._closed(channel)
 
     def _fill_gap(self, channel: Channel, reading: LogReading) -> bool:
         """Hand on what was read; True when the gap is closed."""

@@ -88,7 +88,7 @@ class Hub:
         self.pending: dict[Channel, list[Entry]] = {}  # of this turn
         self._first_expiry_ms = NEVER_MS  # of these
         self._turn_call: DelayedCall | None = None
-        self._repair = GapRepair(reactor, reader, self)
+        self._repair = GapRepair(reactor, reader, self, receiver.gap_closed)
         self._loss_check = LossCheck(
             reactor, server, reader, self.channels, self._repair, f"nonce:{name}"
         )
@@ -238,9 +238,6 @@ class Hub:
                 self._receiver.repaired(channel)
             except Exception:
                 _log_failure(channel)
-
-    def repaired(self, channel: Channel) -> None:
-        self._receiver.gap_closed(channel)
 
 
 def _log_failure(channel: Channel) -> None:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import product
-from operator import itemgetter
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import structs
@@ -48,19 +47,24 @@ class IdempotencyKey(msgspec.Struct, frozen=True):
     key: str
     digest: str
 
+    @property
+    def answer_name(self) -> str:
+        """The key in Redis under which the answer is kept, without the prefix of all keys."""
+        return f"{keyspace.IDEM}{self.key}"
+
 
 class IdempotencyMismatch(Exception):
     """The idempotency key came before with another request."""
 
 
-class Message(msgspec.Struct, array_like=True, kw_only=True):
+class StreamMessage(msgspec.Struct, array_like=True, kw_only=True):
     """A message for one or more streams, as publish.lua gets it, which reads no bytes.
 
     `waited_us` is set when it is sent. `content`: JSON, what of a PUSH depends on no stream.
-    `kind`: `ENTRY_ONLINE` if the devices that are online acknowledge what is not `stored`, but on
-    the channels only. `streams`: each, and the guard, the key (without prefix) that must be there
-    ("" for none). `to` is what the ledger keeps as the targets; None: it keeps nothing. `trace` (a
-    traceparent) is kept with the record of the ledger, and told to connectors. `once` is the whole
+    `field`: `ENTRY_ONLINE` if the devices that are online acknowledge what is not `stored`, but on
+    the channels only. `guard`: "device:" if a stream "dev:x" is written to only where the key
+    "device:x" is. `to` is what the ledger keeps as the targets; None: it keeps nothing. `trace` (a
+    traceparent) is kept with the record of the ledger, and told to connectors. `idem` is the whole
     key for the answer to an idempotency key: a request with the same `digest` that was answered
     before gets that.
     """
@@ -69,13 +73,14 @@ class Message(msgspec.Struct, array_like=True, kw_only=True):
     id: str
     content: str
     ttl_seconds: int
-    kind: str = keyspace.ENTRY_MESSAGE
+    field: str = keyspace.ENTRY_MESSAGE
     streams: list[str]
+    guard: str | None = None
     stored: bool
     to: str | None = None
     collapse: str | None = None
     trace: str | None = None
-    once: str | None = None
+    idem: str | None = None
     digest: str | None = None
 
 
@@ -111,7 +116,7 @@ class Publisher:
         # By the number of the server, whether replicas are waited for, and whether it is a batch:
         # a message alone is not to take as long as a hundred.
         self._calls = {
-            (number, durable, is_batch): JoinedCalls[Message](
+            (number, durable, is_batch): JoinedCalls[StreamMessage](
                 server,
                 _script,
                 keep.device_max_messages,
@@ -123,16 +128,10 @@ class Publisher:
             for durable, is_batch in product((True, False), repeat=2)
         }
 
-    async def publish(self, message: Message) -> Published:
-        """Raises `IdempotencyMismatch`; `StoreUnavailable`: then it may have happened."""
-        outcomes = await self.publish_all([message])
-        if isinstance(outcomes[0], Published):
-            return outcomes[0]
-        raise cast(Exception, outcomes.pop())
-
-    async def publish_all(self, messages: Sequence[Message]) -> list[Published | Exception]:
-        """What became of each, where it failed what `publish` raises. Messages for one stream are
-        written in their order."""
+    async def publish_all(self, messages: Sequence[StreamMessage]) -> list[Published | Exception]:
+        """What became of each, where it failed the error: `IdempotencyMismatch`, or
+        `StoreUnavailable`, after which it may have happened. Messages for one stream are written in
+        their order."""
         if not messages:
             return []
         server, is_batch = self._shards.first, len(messages) > 1
@@ -144,11 +143,11 @@ class Publisher:
         return outcomes
 
     async def _publish_in_parts(
-        self, messages: Sequence[Message], *, is_batch: bool
+        self, messages: Sequence[StreamMessage], *, is_batch: bool
     ) -> list[Published | Exception]:
         """Each server gets the streams that it has. What need not wait for replicas goes there by
         itself."""
-        parts: dict[tuple[int, bool], tuple[list[int], list[Message]]] = {}
+        parts: dict[tuple[int, bool], tuple[list[int], list[StreamMessage]]] = {}
         for place, message in enumerate(messages):
             for number, part in _parts_of(message, self._shards):
                 durable = message.stored or not self._shards[number].is_replicated
@@ -166,6 +165,10 @@ class Publisher:
             for place, outcome in zip(places, outcomes, strict=True):
                 found[place].append(outcome)
         return list(map(_merged, messages, found))
+
+    def key_of_answer(self, idempotency_key: IdempotencyKey) -> str:
+        """The `idem` of a message, the same on all servers."""
+        return self._shards.first.key(idempotency_key.answer_name)
 
     async def claim(self, idempotency_key: IdempotencyKey, id: str) -> str:
         """The id of the message that the key names: `id`, or the one that came with it first.
@@ -189,15 +192,14 @@ class Publisher:
         return server, server.key(name)
 
 
-def _streams_in(message: Message) -> int:
-    return len(message.streams) // 2
+def _streams_in(message: StreamMessage) -> int:
+    return len(message.streams)
 
 
-def _parts_of(message: Message, shards: Shards) -> Iterator[tuple[int, Message]]:
+def _parts_of(message: StreamMessage, shards: Shards) -> Iterator[tuple[int, StreamMessage]]:
     """The message for each server that has some of its streams."""
-    streams = zip(message.streams[::2], message.streams[1::2], strict=True)
-    for number, some in by_server(shards, streams, itemgetter(0)).items():
-        yield number, structs.replace(message, streams=[text for pair in some for text in pair])
+    for number, streams in by_server(shards, message.streams, str).items():
+        yield number, structs.replace(message, streams=streams)
 
 
 def _claimed_id(reply: bytes) -> str:
@@ -206,13 +208,13 @@ def _claimed_id(reply: bytes) -> str:
     return reply.decode()
 
 
-def _outcome_of(message: Message, reply: list[Any] | Exception) -> Published | Exception:
+def _outcome_of(message: StreamMessage, reply: list[Any] | Exception) -> Published | Exception:
     """Of publish.lua: the time, the offset, the id, and how many connectors each stream has."""
     if isinstance(reply, Exception):
         return reply
     if reply[0] == b"mismatch":
         return IdempotencyMismatch()
-    streams, connectors = message.streams[::2], reply[3:]
+    streams, connectors = message.streams, reply[3:]
     if len(connectors) != len(streams):
         return ValueError(f"{len(connectors)} streams were answered for, not {len(streams)}")
     return Published(
@@ -225,12 +227,12 @@ def _latest(outcomes: Iterable[Published | Exception]) -> int:
     return max([each.now_us for each in outcomes if isinstance(each, Published)], default=0)
 
 
-def _merged(message: Message, parts: list[Published | Exception]) -> Published | Exception:
+def _merged(message: StreamMessage, parts: list[Published | Exception]) -> Published | Exception:
     """What became of a message on all its servers together."""
     first = parts[0]
     if len(parts) == 1 or isinstance(first, Exception):
         return first
-    connectors = dict.fromkeys(message.streams[::2], UNKNOWN_TARGET)
+    connectors = dict.fromkeys(message.streams, UNKNOWN_TARGET)
     for part in parts:
         if isinstance(part, Exception):
             return part

@@ -6,29 +6,32 @@ import re
 from collections.abc import Callable, Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from math import inf
 from typing import Any, NamedTuple, cast
 from typing import Protocol as Port
 from urllib.parse import urlsplit
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionDone, ConnectionLost, DNSLookupError
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.client import (
     Agent,
     BrowserLikePolicyForHTTPS,
+    HostnameCachingHTTPSPolicy,
     HTTPConnectionPool,
     ResponseFailed,
     ResponseNeverReceived,
 )
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IBodyProducer
+from twisted.web.iweb import IBodyProducer, IPolicyForHTTPS
 from zope.interface import implementer
 
 from push import __version__
 from push.redis.connection.protocols import end_reason
 from push.runtime.http_client import make_pool
-from push.runtime.ports import Reactor, TrustRoot
+from push.runtime.ports import Clock, Reactor, TrustRoot
 from push.runtime.tasks import within
 from push.webhooks.resolver import PublicReactor
 from push.wire.errors import shortened
@@ -36,6 +39,8 @@ from push.wire.errors import shortened
 MAX_ANSWER_BYTES = 64 * 1024  # more of an answer is not read
 MAX_ERROR_CHARACTERS = 200
 MAX_RETRY_AFTER_SECONDS = 86_400
+TRUST_SECONDS = 600
+TRUST_OF_HOSTS = 20  # that were connected to last
 IDLE_SECONDS = 1  # a connection is kept for: less than servers keep theirs
 _SECONDS = re.compile(r"[0-9]{1,9}")
 
@@ -65,6 +70,27 @@ class Consumer(Port):
     """Takes a body (an `IConsumer`)."""
 
     def write(self, data: bytes, /) -> None: ...
+
+
+@implementer(IPolicyForHTTPS)
+class KeptTrust:
+    """Certificates are verified by what the system trusts, as it is every `TRUST_SECONDS`: to read
+    it takes tens of milliseconds and a megabyte, too much for each connection."""
+
+    def __init__(self, clock: Clock, trust_root: TrustRoot | None) -> None:
+        self._clock = clock
+        self._trust_root = trust_root
+        self._until = -inf
+        self._policy: HostnameCachingHTTPSPolicy
+
+    def creatorForNetloc(self, hostname: bytes, port: int) -> IOpenSSLClientConnectionCreator:
+        now = self._clock.seconds()
+        if now >= self._until:
+            self._until = now + TRUST_SECONDS
+            read = cast(IPolicyForHTTPS, BrowserLikePolicyForHTTPS(self._trust_root))
+            self._policy = HostnameCachingHTTPSPolicy(read, TRUST_OF_HOSTS)
+        creator: IOpenSSLClientConnectionCreator = self._policy.creatorForNetloc(hostname, port)
+        return creator
 
 
 class EventSender:
@@ -98,7 +124,7 @@ class EventSender:
         pool.cachedConnectionTimeout = IDLE_SECONDS
         pool.retryAutomatically = False  # a POST is made again by the outbox
         self._pools.append(pool)
-        policy = BrowserLikePolicyForHTTPS(trust_root)
+        policy = KeptTrust(self._reactor, trust_root)
         return Agent(reactor, policy, connectTimeout=self._timeout_seconds, pool=pool)
 
     async def stop(self) -> None:

@@ -181,7 +181,7 @@ class EndpointWorker:
             endpoint.url, headers, body, public=not endpoint.is_configured
         )
         took_ms = round((shared.reactor.seconds() - began) * 1000)
-        outcome = self._judge(event, answer, took_ms)
+        outcome = self._outcome_of(event, answer, took_ms)
         if outcome.pause_ms:
             until = shared.reactor.seconds() + outcome.pause_ms / 1000
             self._paused_until = max(self._paused_until, until)
@@ -191,19 +191,23 @@ class EndpointWorker:
             self._has_more = True  # a look during the attempt has passed it over
         await self._note(answer)
 
-    def _judge(self, event: OutboxEvent, answer: Answer, took_ms: int) -> AttemptOutcome:
-        retries = self._shared.settings.retries_seconds
+    def _outcome_of(self, event: OutboxEvent, answer: Answer, took_ms: int) -> AttemptOutcome:
         if answer.is_success:
             return AttemptOutcome("done", answer.status, "", took_ms)
-        if event.failed >= len(retries) and answer.status != _GONE:
+        if event.failed >= len(self._shared.settings.retries_seconds) and answer.status != _GONE:
             return AttemptOutcome("lost", answer.status, answer.error, took_ms)
-        delay = retries[min(event.failed, len(retries) - 1)] if retries else 0
-        seconds = delay * (1 + self._shared.random.random() * JITTER)
-        pause_seconds = answer.retry_after_seconds or 0
-        due_ms = self._outbox.now_ms() + round(max(seconds, pause_seconds) * 1000)
+        pause_seconds = answer.retry_after_seconds or 0  # of the endpoint, for all its events
+        seconds = max(self._seconds_to_next_try(event), pause_seconds)
+        due_ms = self._outbox.now_ms() + round(seconds * 1000)
         return AttemptOutcome(
             "again", answer.status, answer.error, took_ms, due_ms, pause_seconds * 1000
         )
+
+    def _seconds_to_next_try(self, event: OutboxEvent) -> float:
+        """By how often it failed; a little more, so that not all events come at once."""
+        retries = self._shared.settings.retries_seconds
+        delay = retries[min(event.failed, len(retries) - 1)] if retries else 0
+        return delay * (1 + self._shared.random.random() * JITTER)
 
     async def _finish(self, event: OutboxEvent, outcome: AttemptOutcome) -> tuple[str, bool]:
         """Tried for a while: what is not stored would be sent again."""

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from push.access.ban_table import SPARE_ENDS, ActiveBan, BanTable, NewBans, ban_of
 from push.wire.addresses import Networks
+from tests.amounts import amount
 
 KEYS = st.sampled_from(
     [
@@ -36,7 +37,7 @@ def naive(bans: dict[str, int], ip: str, token: str, user: str) -> list[tuple[st
     return sorted(found)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=amount(100, 1000), deadline=None)
 @given(STEPS)
 def test_it_is_as_a_list_of_bans(steps: list[tuple[str, str | int, int]]) -> None:
     table, bans = BanTable(), dict[str, int]()

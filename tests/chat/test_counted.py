@@ -18,7 +18,7 @@ from tests.connector.conftest import Client, Dial, Node
 from tests.waiting import WaitUntil
 
 USERS = ("anna", "bob", "carol", "dora")
-ROUNDS = amount(20, 100)
+ROUNDS = amount(10, 100)
 
 
 class Crowd:

@@ -15,6 +15,7 @@ from push.redis.shards import number_of
 from push.wire.api.conversations import Range, ReadPositions
 from push.wire.api.groups import GroupChanges, MemberChange, NewGroup
 from push.wire.errors import RequestError
+from tests.amounts import amount
 from tests.chat.conftest import User, of_kind
 from tests.chat.everything import everything
 from tests.chat.test_messages import make_group, say, texts
@@ -266,6 +267,9 @@ class Killed(StoreUnavailable):
     pass
 
 
+BETWEEN_KILLS = amount(11, 1)  # scripts
+
+
 @pytest_twisted.ensureDeferred
 async def test_an_erasure_that_was_broken_off_anywhere_is_finished_by_any_daemon(
     make_node: Any, redis_urls: list[str], dial: Dial, wait_until: WaitUntil
@@ -277,7 +281,7 @@ async def test_an_erasure_that_was_broken_off_anywhere_is_finished_by_any_daemon
     step = 0
     finished = False
     while not finished:
-        step += 8
+        step += BETWEEN_KILLS
         await come(node, dial, "anna")
         group = await live_together(node)
         finished = await _erase_and_break_off(node, step)

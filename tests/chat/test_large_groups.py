@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import pytest_twisted
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
 
 from push.chat.actions import ChatScripts
 from push.chat.groups import CHANGED_AT_A_TIME
@@ -146,3 +146,19 @@ async def test_what_is_refused_after_the_first_part_is_a_result(
     assert list(results) == MANY
     assert set(results.values()) <= {"ok", "unknown_group"}
     assert results[LAST] == "unknown_group"
+
+
+@pytest_twisted.ensureDeferred
+async def test_the_changes_of_one_user_do_not_wait_for_all_of_another(node: Node) -> None:
+    groups = {
+        by: (await node.chat.groups.create(by, NewGroup("g"))).group for by in ("greedy", "anna")
+    }
+    answered: list[str] = []
+
+    async def remove(by: str) -> None:
+        await node.chat.groups.remove(groups[by], MANY, by)
+        answered.append(by)
+
+    asked = ["greedy"] * 6 + ["anna"]
+    await gatherResults([Deferred.fromCoroutine(remove(by)) for by in asked])
+    assert answered == ["anna"] + ["greedy"] * 6

@@ -10,6 +10,8 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 
+from push.chat import conversations
+from push.chat.actions import ChatScripts
 from push.chat.conversation_id import conversation_of, to_group, to_user
 from push.wire.api.conversations import NewMessage, Range, ReadPositions
 from push.wire.api.groups import NewGroup
@@ -556,9 +558,38 @@ async def test_conversations_are_listed_the_latest_first_and_paged(
 
 
 @pytest_twisted.ensureDeferred
-async def test_a_page_of_conversations_with_long_messages_fits_into_a_frame(
-    node: Node, person: User
+async def test_a_long_list_of_conversations_is_looked_up_in_steps(
+    node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(conversations, "SUMMARIES_AT_A_TIME", 3)
+    asked: list[int] = []
+    encoded = ChatScripts.encoded
+
+    def noted(scripts: ChatScripts, request: dict[str, Any]) -> bytes:
+        if "owners" in request:
+            asked.append(len(request["owners"]))
+        return encoded(scripts, request)
+
+    monkeypatch.setattr(ChatScripts, "encoded", noted)
+    names = [f"group:{await make_group(node, 'anna')}" for _ in range(5)]
+    for n in range(5):
+        await say(node, f"user{n}", "user:anna", n)
+        names.append(f"user:user{n}")
+
+    page = await node.chat.conversations.page("anna", cursor="", limit=50)
+
+    assert [row.conversation for row in page.conversations] == names[::-1]
+    assert page.cursor is None
+    assert sum(asked) == 5 + 10
+    assert max(asked) <= 3
+
+
+@pytest.mark.parametrize("at_a_time", [2, 50])
+@pytest_twisted.ensureDeferred
+async def test_a_page_of_conversations_with_long_messages_fits_into_a_frame(
+    node: Node, person: User, at_a_time: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(conversations, "SUMMARIES_AT_A_TIME", at_a_time)
     peers = [f"user{n}" for n in range(8)]
     for peer in peers:
         await say(node, "anna", f"user:{peer}", "x" * 200_000)

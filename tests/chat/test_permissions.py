@@ -20,7 +20,7 @@ from push.chat.conversation_id import to_group
 from push.chat.service import ChatService
 from push.chat.settings import ChatSettings
 from push.connector.requests.chat import ChatRequests
-from push.connector.requests.dispatch import Caller, handlers_of
+from push.connector.requests.dispatch import Caller
 from push.devices.outbox import Outbox
 from push.http.framework.access import Guards
 from push.http.routes.apps import make_group
@@ -83,7 +83,7 @@ class Scene:
         self.group = ""
         self.user = user
         self.seqs: dict[str, int] = {}
-        self._handlers = handlers_of(ChatRequests(chat))
+        self._handlers = ChatRequests(chat).handlers()
         self._door = door
 
     async def set_up(self, type: str) -> None:

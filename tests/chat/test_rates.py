@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import pytest_twisted
 
+from push.chat.actions import ChatScripts
 from push.redis import keyspace
 from push.wire.api.groups import NewGroup
 from tests.chat.conftest import User, keys_of
@@ -110,3 +111,32 @@ async def test_a_backend_is_not_limited_and_the_count_ends_by_itself(
 
     key = f"{keyspace.RATE}anna,groups_per_minute"
     assert 0 < await keys_of(node, "user:anna", "PTTL", key) <= 60_000
+
+
+@pytest.mark.parametrize("name", ACTS)
+@pytest_twisted.ensureDeferred
+async def test_a_user_that_goes_on_asking_is_refused_without_redis(
+    make_node: Any, redis_urls: list[str], person: User, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit = ACTS[name][0]
+    node: Node = await make_node(redis_urls, chat={limit: 1})
+    node.listen()
+    group = (await node.chat.groups.create("anna", NewGroup("g", members=["bob"]))).group
+    anna = await person("anna", on=node)
+    await ask(anna, name, group)
+    first = await ask(anna, name, group)
+    asked: list[dict[str, Any]] = []
+    encoded = ChatScripts.encoded
+
+    def noted(scripts: ChatScripts, request: dict[str, Any]) -> bytes:
+        asked.append(request)
+        return encoded(scripts, request)
+
+    monkeypatch.setattr(ChatScripts, "encoded", noted)
+    again = [await ask(anna, name, group) for _ in range(3)]
+
+    assert not asked
+    assert [answer["code"] for answer in (first, *again)] == ["rate_limited"] * 4
+    assert {answer["detail"] for answer in again} == {first["detail"]}
+    assert all(first["after"] - 5 < answer["after"] <= first["after"] for answer in again)
+    assert node.domain.refusals[limit] == 4

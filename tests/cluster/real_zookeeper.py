@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 from pathlib import Path
 
 from tests.ports import free_port
@@ -23,6 +24,11 @@ def what_zookeeper_lacks() -> str | None:
     if not Path(SERVER_SCRIPT).exists():
         return "ZooKeeper (Debian's package zookeeper) is not installed"
     return None
+
+
+def own_stops_of_kazoo() -> set[threading.Thread]:
+    """The threads in which one goes on. With a server that does not answer it takes 10 s."""
+    return {thread for thread in threading.enumerate() if thread.name == "zookeeper-end"}
 
 
 class ZooKeeperServer:

@@ -90,6 +90,8 @@ class Client(Protocol):
         self._decoder = FrameDecoder(1 << 20)
         self.acks = acks
         self.frames: list[Frame] = []
+        self.pushes: list[Frame] = []
+        self._bodies: list[dict[str, Any]] = []
         self.closed = False
         self.lost_reason: Any = None
         self._ids = 0
@@ -105,8 +107,10 @@ class Client(Protocol):
 
     def take(self, frame: Frame) -> None:
         self.frames.append(frame)
-        if self.acks and frame.signal == Signal.PUSH and frame.message_id:
-            self.ack(frame)
+        if frame.signal == Signal.PUSH:
+            self.pushes.append(frame)
+            if self.acks and frame.message_id:
+                self.ack(frame)
 
     def connectionLost(self, reason: Any = None) -> None:
         self.closed = True
@@ -139,12 +143,10 @@ class Client(Protocol):
         return [frame for frame in self.frames if frame.signal == signal]
 
     @property
-    def pushes(self) -> list[Frame]:
-        return self.of(Signal.PUSH)
-
-    @property
     def bodies(self) -> list[dict[str, Any]]:
-        return [json.loads(frame.body) for frame in self.pushes]
+        # Waits look at them again and again: each is read once.
+        self._bodies += [json.loads(frame.body) for frame in self.pushes[len(self._bodies) :]]
+        return self._bodies[:]
 
     @property
     def numbers(self) -> list[Any]:
@@ -288,6 +290,13 @@ class WebClient(Client):
         self.say(TextMessage(text))
 
 
+# Devices of a busy machine are slow as well: no session ends for it, and nothing is sent again.
+NO_HURRY = {
+    "handshake_timeout_seconds": 2 * DEADLINE_SECONDS,
+    "redeliver_after_seconds": 2 * DEADLINE_SECONDS,
+}
+
+
 class Node:
     """One connector on its own connections to Redis, one server or several, and what a backend
     has."""
@@ -300,7 +309,7 @@ class Node:
         self.boots = boots
         self.keyring = keyring  # of this process alone
         boots.add(self.boot)
-        limits = SessionLimits(**options.pop("limits", {}))
+        limits = SessionLimits(**{**NO_HURRY, **options.pop("limits", {})})
         timeout_seconds = options.pop("timeout_seconds", 5.0)
         retention = Retention(**options.pop("retention", {}))
         others = options.pop("others", lambda carrier, ip: ())

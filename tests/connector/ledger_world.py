@@ -386,7 +386,7 @@ class World:
                 await run(*arguments)
             raise StoreUnavailable("no answer", unknown=True)
 
-        self.maybe |= self.late.keys()  # where there are counters these are not told again
+        self.maybe |= self.late.keys()  # where there are counters these are not replayed
         self.store.run = fail  # type: ignore[method-assign]
         try:
             await self.writer.flush()

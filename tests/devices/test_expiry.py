@@ -17,8 +17,9 @@ from push.devices.session_ending import EndedSession
 from push.devices.sessions import Sessions
 from push.redis.client import RedisClient
 from push.redis.shards import Shards
-from push.streams.publisher import Message, Publisher
+from push.streams.publisher import Publisher, StreamMessage
 from push.wire.bodies import ConnectRequest
+from tests.publishing import publish
 from tests.waiting import WaitUntil
 
 LIVE_BOOT = "boot"  # as in conftest.py
@@ -201,16 +202,17 @@ async def test_nothing_is_left_of_a_device_for_which_messages_waited(life: Any, 
     await life.devices.bind("anna", token)
     publisher = Publisher(Shards([life.store]))
     for stream in (f"dev:{token}", "user:anna", "all"):
-        await publisher.publish(
-            Message(
+        await publish(
+            publisher,
+            StreamMessage(
                 id=f"to-{stream}",
                 content='{"id":"m"}',
                 ttl_seconds=300 * 86_400,
-                streams=[stream, ""],
+                streams=[stream],
                 stored=True,
                 to='{"all":true}',
                 collapse="k",
-            )
+            ),
         )
     await life.store.command("SET", life.store.key(f"lost:dev:{token}"), 1)
     await life.pass_time(RETENTION_SECONDS + 1)

@@ -27,6 +27,7 @@ from push.pushing.content import PushContent
 from push.sdk.address import DEFAULT_PORTS
 from push.session.server_answers import SessionLimits
 from push.streams.publisher import Retention
+from push.wire import defaults
 from push.wire.api.operate.keys import ALL_SCOPES, Scope
 from push.wire.api.push import MAX_BATCH_ITEMS, MAX_TARGETS
 from push.wire.bodies import MAX_JSON_DEPTH
@@ -180,7 +181,8 @@ def test_the_limits_of_http() -> None:
     assert numbers(told["`ttl`"])[0] == limits.ttl_max
     assert numbers(told["`tokens`, `users`"]) == [MAX_TARGETS]
     assert numbers(told["items of a batch"]) == [MAX_BATCH_ITEMS]
-    assert numbers(told["an idempotency key"])[0] == MAX_IDEMPOTENCY_KEY
+    hours = defaults.IDEMPOTENCY_KEY_SECONDS // 3600
+    assert numbers(told["an idempotency key"]) == [MAX_IDEMPOTENCY_KEY, hours]
     waiting = numbers(told["messages that wait in a device's own stream"])
     assert waiting == [connector.max_backlog]
     assert numbers(told["nesting of JSON"]) == [MAX_JSON_DEPTH]

@@ -28,28 +28,36 @@ class LogCall(NamedTuple):
 
 
 @cache
+def calls() -> tuple[tuple[Path, ast.Call], ...]:
+    """All of the code that are given something by its place: to read the code takes longest."""
+    return tuple(
+        (path, node)
+        for path in sorted(PACKAGE.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and node.args
+    )
+
+
+@cache
 def log_calls() -> tuple[LogCall, ...]:
     return tuple(_log_calls())
 
 
 def _log_calls() -> Iterator[LogCall]:
     """The calls of `log.info(…)` and the like, anywhere in the server."""
-    for path in sorted(PACKAGE.rglob("*.py")):
+    for path, node in calls():
         name = path.relative_to(PACKAGE)
-        if name.parts[0] in OTHERS:
+        if name.parts[0] in OTHERS or not isinstance(node.func, ast.Attribute):
             continue
-        for node in ast.walk(ast.parse(path.read_text())):
-            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
-                continue
-            logger, method = node.func.value, node.func.attr
-            of = getattr(logger, "id", getattr(logger, "attr", ""))
-            if of not in ("log", "_log") or method not in (*LEVELS, "failure"):
-                continue
-            keywords = {each.arg: each.value for each in node.keywords if each.arg}
-            event = ast.literal_eval(keywords.get("event", ast.Constant("")))
-            level = "critical" if method == "failure" else method
-            text = ast.literal_eval(node.args[0])
-            yield LogCall(f"{name}:{node.lineno}", level, event, text, set(keywords) - NO_FIELDS)
+        logger, method = node.func.value, node.func.attr
+        of = getattr(logger, "id", getattr(logger, "attr", ""))
+        if of not in ("log", "_log") or method not in (*LEVELS, "failure"):
+            continue
+        keywords = {each.arg: each.value for each in node.keywords if each.arg}
+        event = ast.literal_eval(keywords.get("event", ast.Constant("")))
+        level = "critical" if method == "failure" else method
+        text = ast.literal_eval(node.args[0])
+        yield LogCall(f"{name}:{node.lineno}", level, event, text, set(keywords) - NO_FIELDS)
 
 
 def rows() -> Iterator[str]:
@@ -90,15 +98,12 @@ def test_no_field_is_a_member_of_every_line() -> None:
 def test_all_that_a_text_is_made_of_is_a_field() -> None:
     """So that a program needs no text."""
     formatter = Formatter()
-    for path in sorted(PACKAGE.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if not isinstance(node, ast.Call) or not node.args:
-                continue
-            keywords = {each.arg for each in node.keywords}
-            text = node.args[0]
-            if "event" in keywords and isinstance(text, ast.Constant):
-                names = {name for _, name, _, _ in formatter.parse(str(text.value)) if name}
-                assert names <= keywords, f"{path}:{node.lineno}"
+    for path, node in calls():
+        keywords = {each.arg for each in node.keywords}
+        text = node.args[0]
+        if "event" in keywords and isinstance(text, ast.Constant):
+            names = {name for _, name, _, _ in formatter.parse(str(text.value)) if name}
+            assert names <= keywords, f"{path}:{node.lineno}"
 
 
 if __name__ == "__main__":

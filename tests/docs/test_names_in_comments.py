@@ -41,6 +41,7 @@ def test_what_comments_name_is_in_the_code() -> None:
     named = [
         (path, line, name)
         for path, source in sources.items()
+        if OUR_NAMES.search(source)  # to read all others by token would be most of the work
         for line, text in blocks_of(source)
         for name in OUR_NAMES.findall(text)
     ]

@@ -118,7 +118,7 @@ class Behind:
         if self.error is not None:
             raise self.error
 
-    async def push(self, push: Push) -> PushResult:
+    async def push(self, push: Push, owner: str = "") -> PushResult:
         await self._check()
         target = push.target
         self.pushed.append((target, push.content))
@@ -128,7 +128,9 @@ class Behind:
         streams = max(len(target.names), 1)
         return PushResult(f"id{len(self.pushed)}", streams, 0, ABSENT, ABSENT)
 
-    async def push_batch(self, items: Sequence[Push]) -> list[PushResult | RequestError]:
+    async def push_batch(
+        self, items: Sequence[Push], owner: str = ""
+    ) -> list[PushResult | RequestError]:
         results: list[PushResult | RequestError] = []
         for item in items:
             try:

@@ -10,9 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from push.http.framework.problems import Problem
+from tests.amounts import amount
 
 FEW = settings(
-    max_examples=150,
+    max_examples=amount(60, 500),
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

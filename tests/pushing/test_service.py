@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
 from push.devices.registration import Devices
 from push.pushing.content import PushContent
 from push.pushing.service import FEW_STREAMS, LARGE_PUSHES_AT_A_TIME, Push, PushService
-from push.pushing.targets import Target, guarded_streams_of
+from push.pushing.targets import Target, streams_of
 from push.redis.client import RedisClient
 from push.redis.connection.errors import StoreUnavailable
 from push.redis.shards import Shards
@@ -81,8 +81,8 @@ async def refused(push: Any) -> str:
 
 
 def test_a_name_that_is_given_twice_is_one_stream() -> None:
-    assert guarded_streams_of(Target("users", ("u", "v", "u"))) == ["user:u", "", "user:v", ""]
-    assert guarded_streams_of(Target("tokens", ("t", "t"))) == ["dev:t", "device:t"]
+    assert streams_of(Target("users", ("u", "v", "u"))) == ["user:u", "user:v"]
+    assert streams_of(Target("tokens", ("t", "t"))) == ["dev:t"]
 
 
 @pytest_twisted.ensureDeferred
@@ -359,6 +359,21 @@ async def test_large_pushes_go_two_at_a_time_beside_those_of_others(
     await gatherResults([*(ensureDeferred(large()) for _ in range(8)), ensureDeferred(small())])
     assert answered.index("small") == (LARGE_PUSHES_AT_A_TIME if beside_others else 8)
     assert len(answered) == 9
+
+
+@pytest_twisted.ensureDeferred
+async def test_large_pushes_of_one_key_do_not_wait_for_all_of_another(backend: Backend) -> None:
+    users = [f"u{number}" for number in range(FEW_STREAMS + 1)]
+    answered: list[str] = []
+
+    async def push(owner: str) -> None:
+        await backend.pushing.push(made("users", *users), owner)
+        answered.append(owner)
+
+    await backend.push("user", "anna")  # somebody else is there, too
+    owners = ["greedy"] * 8 + ["anna"]
+    await gatherResults([ensureDeferred(push(owner)) for owner in owners])
+    assert answered.index("anna") <= LARGE_PUSHES_AT_A_TIME + 1
 
 
 # --- Taking back -----

@@ -18,8 +18,9 @@ from push.redis.joined_calls import MAX_BYTES, MAX_ITEMS
 from push.redis.shards import Shards
 from push.runtime.timers import sleep
 from push.streams.log import LogReader, WantedPages
-from push.streams.publisher import UNKNOWN_TARGET, Message, Published, Publisher
+from push.streams.publisher import UNKNOWN_TARGET, Published, Publisher, StreamMessage
 from tests.conftest import RedisServer
+from tests.publishing import publish
 
 HOUR = 3600
 Connect = Callable[..., Awaitable[RedisClient]]
@@ -36,11 +37,11 @@ def publisher(store: RedisClient) -> Publisher:
 
 
 def a_message(
-    n: int, stream: str = "all", *, guard: str = "", size: int = 0, **more: Any
-) -> Message:
+    n: int, stream: str = "all", *, guard: str | None = None, size: int = 0, **more: Any
+) -> StreamMessage:
     content = json.dumps({"id": f"m{n}", "data": "x" * size})
     options = {"ttl_seconds": HOUR, "stored": True, "to": '{"all":true}', **more}
-    return Message(id=f"m{n}", content=content, streams=[stream, guard], **options)
+    return StreamMessage(id=f"m{n}", content=content, streams=[stream], guard=guard, **options)
 
 
 async def ids_in(store: RedisClient, stream: str) -> list[str]:
@@ -66,10 +67,10 @@ async def calls_during(store: RedisClient, work: Callable[[], Awaitable[Any]]) -
 async def test_what_several_publish_in_one_turn_is_one_call(
     store: RedisClient, publisher: Publisher
 ) -> None:
-    await publisher.publish(a_message(0))
+    await publish(publisher, a_message(0))
 
     async def work() -> None:
-        all_at_once = [ensureDeferred(publisher.publish(a_message(n))) for n in range(1, 41)]
+        all_at_once = [ensureDeferred(publish(publisher, a_message(n))) for n in range(1, 41)]
         outcomes = await DeferredList(all_at_once, fireOnOneErrback=True)
         offsets = [published.offset for _, published in outcomes]
         assert offsets == sorted(set(offsets))
@@ -92,7 +93,7 @@ async def test_what_several_publish_in_one_turn_is_one_call(
 async def test_a_call_is_bounded_by_items_and_by_bytes(
     store: RedisClient, publisher: Publisher, count: int, size: int, calls: int
 ) -> None:
-    await publisher.publish(a_message(0, "topic:t"))
+    await publish(publisher, a_message(0, "topic:t"))
     messages = [a_message(n, size=size) for n in range(count)]
 
     assert await calls_during(store, lambda: publisher.publish_all(messages)) == calls
@@ -104,8 +105,8 @@ async def test_a_message_to_many_streams_counts_as_many(
     store: RedisClient, publisher: Publisher
 ) -> None:
     """Else a batch of those to a thousand users each would stop Redis for seconds."""
-    await publisher.publish(a_message(0, "topic:t"))
-    users = [text for number in range(MAX_ITEMS // 4) for text in (f"user:u{number}", "")]
+    await publish(publisher, a_message(0, "topic:t"))
+    users = [f"user:u{number}" for number in range(MAX_ITEMS // 4)]
     messages = [structs.replace(a_message(n), streams=users) for n in range(9)]
 
     assert await calls_during(store, lambda: publisher.publish_all(messages)) == 3
@@ -119,13 +120,13 @@ async def test_a_message_that_fails_harms_no_other(
 ) -> None:
     """The log of one stream is no log: Redis raises in the middle of the script."""
     await store.command("SET", store.key("log:topic:broken"), "no stream")
-    once = {"once": store.key("idem:k"), "digest": "digest"}
-    await publisher.publish(a_message(0, **once))
+    once = {"idem": store.key("idem:k"), "digest": "digest"}
+    await publish(publisher, a_message(0, **once))
     outcomes = await publisher.publish_all(
         [
             a_message(1),
             a_message(2, "topic:broken"),
-            a_message(3, "dev:nobody", guard="device:nobody"),
+            a_message(3, "dev:nobody", guard="device:"),
             a_message(4, **{**once, "digest": "another"}),
             a_message(5, **once),
             a_message(6),
@@ -163,10 +164,10 @@ async def test_each_has_the_deadline_of_the_turn_in_which_it_was_asked_for(
 
     reactor = store.reactor
     monkeypatch.setattr(store, "reactor", Hanging())
-    await publisher.publish(a_message(0))
-    early = ensureDeferred(publisher.publish(a_message(1)))
+    await publish(publisher, a_message(0))
+    early = ensureDeferred(publish(publisher, a_message(1)))
     hung_seconds = store.timeout_seconds + 1
-    in_time = await publisher.publish(a_message(2))
+    in_time = await publish(publisher, a_message(2))
 
     with pytest.raises(StoreUnavailable, match="in time"):
         await early
@@ -194,13 +195,13 @@ async def test_what_is_asked_for_during_a_call_waits_for_its_answer_unless_it_fi
     redis = make_redis()
     store = await connect(redis.url, timeout_seconds=60)
     publisher = Publisher(Shards([store]))
-    await publisher.publish(a_message(0))
+    await publish(publisher, a_message(0))
 
     async def work() -> None:
         redis.pause()
         all_asked = []
         for n in range(count + 1):
-            all_asked.append(ensureDeferred(publisher.publish(a_message(1 + n))))
+            all_asked.append(ensureDeferred(publish(publisher, a_message(1 + n))))
             await sleep(store.reactor, 0)
         redis.resume()
         await DeferredList(all_asked, fireOnOneErrback=True)

@@ -11,6 +11,7 @@ import pytest
 from push.redis import keyspace
 from push.redis.scripts import LUA, PRELUDE, LuaFile, Script
 from push.resharding.kinds import KINDS
+from push.wire import defaults
 
 ROOT = Path(__file__).parents[2]
 FILES = {
@@ -178,6 +179,12 @@ def test_fields_and_codes_have_the_same_names_in_python_and_in_lua() -> None:
     for name in (*PYTHON_ONLY, "DEVICE_PREFIX"):
         del python[name]
     assert constants_of_lua() == python
+
+
+def test_scripts_keep_an_idempotency_key_for_as_long_as_python_says() -> None:
+    assert re.findall(
+        r"^local (\w+) = (\d+)$", FILES["lib/idempotency"].read_text(), re.MULTILINE
+    ) == [("IDEMPOTENCY_KEY_SECONDS", str(defaults.IDEMPOTENCY_KEY_SECONDS))]
 
 
 def test_no_other_lua_file_writes_a_field_of_a_stream_or_a_code_out() -> None:

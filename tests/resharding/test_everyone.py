@@ -11,22 +11,24 @@ import pytest_twisted
 from push.devices.session_ending import EndedSession
 from push.pushing.content import PushContent, encoded
 from push.redis.shards import Shards
-from push.streams.publisher import Message, Publisher
+from push.streams.publisher import Publisher, StreamMessage
 from push.wire.idents import STREAM_ALL
+from tests.publishing import publish
 from tests.resharding.world import Worlds
 
 
 async def publish_at(world: Worlds, number: int, id: str, ttl_seconds: int = 3600) -> None:
     """One message to everyone, on one server only."""
-    await Publisher(Shards([world.servers[number]])).publish(
-        Message(
+    await publish(
+        Publisher(Shards([world.servers[number]])),
+        StreamMessage(
             id=id,
             content=encoded(id, PushContent(msgspec.Raw(b"1"))).decode(),
             ttl_seconds=ttl_seconds,
-            streams=[STREAM_ALL, ""],
+            streams=[STREAM_ALL],
             stored=True,
             to='{"all":true}',
-        )
+        ),
     )
 
 

@@ -25,7 +25,8 @@ from push.redis.shared_copy import Lease
 from push.resharding.kinds import KINDS, kind_of
 from push.session.events import EventPosition
 from push.streams.event_positions import EventPositions
-from push.streams.publisher import Message, Publisher
+from push.streams.publisher import Publisher, StreamMessage
+from tests.publishing import publish
 from tests.resharding.test_model import live
 from tests.resharding.world import Worlds
 
@@ -123,15 +124,16 @@ def _is_known(name: str) -> bool:
 
 
 async def publish_to_topic(world: Worlds, topic: str, id: str) -> None:
-    await Publisher(Shards(world.servers)).publish(
-        Message(
+    await publish(
+        Publisher(Shards(world.servers)),
+        StreamMessage(
             id=id,
             content=encoded(id, PushContent(msgspec.Raw(b"1"))).decode(),
             ttl_seconds=3600,
-            streams=[f"topic:{topic}", ""],
+            streams=[f"topic:{topic}"],
             stored=True,
             to=f'{{"topic":"{topic}"}}',
-        )
+        ),
     )
     world.addressed[id] = set()
 

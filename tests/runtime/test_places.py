@@ -14,6 +14,7 @@ from push.runtime.places import (
     LEAST_PLACES,
     MOST_HOLD_SECONDS,
     MOST_PLACES,
+    MOST_REST_SECONDS,
     QUICK_SECONDS,
     REMEMBERED_SECONDS,
     RESTED_SECONDS,
@@ -31,6 +32,7 @@ class Works:
         self.places = Places(self.clock, AT_A_TIME)
         self.begun: list[int] = []
         self.kind: str | None = "some"
+        self.rests = 0.0
         self.ends: list[Deferred[None]] = []
         self.done: list[Deferred[None]] = []
 
@@ -46,6 +48,7 @@ class Works:
             self.begun.append(number)
             await self.ends[number]
             place.kind = self.kind
+            place.rests = self.rests
 
 
 @pytest.fixture
@@ -118,6 +121,32 @@ def test_what_is_held_for_long_holds_up_nobody(works: Works) -> None:
     assert len(works.begun) == 2 * AT_A_TIME
     works.clock.advance(HOLD_SECONDS)
     assert len(works.begun) == 2 * AT_A_TIME + 1
+
+
+def test_a_place_that_rests_is_given_to_nobody_meanwhile(works: Works) -> None:
+    for _ in range(AT_A_TIME + 2):
+        works.begin()
+    works.rests = 2.0
+    works.clock.advance(0.01)
+    works.ends[0].callback(None)
+    works.rests = 0.0
+    works.clock.advance(0.019)
+    assert works.begun == [0, 1, 2]
+    works.ends[1].callback(None)  # it does not rest
+    assert works.begun == [0, 1, 2, 3]
+    works.clock.advance(0.002)
+    assert works.begun == [0, 1, 2, 3, 4]
+
+
+def test_no_place_rests_for_long(works: Works) -> None:
+    works.rests = 1000.0
+    works.begin()
+    works.clock.advance(HOLD_SECONDS * 0.9)
+    works.ends[0].callback(None)
+    works.clock.advance(MOST_REST_SECONDS * 0.9)
+    assert not works.done[0].called
+    works.clock.advance(MOST_REST_SECONDS * 0.2)
+    assert works.done[0].called
 
 
 def under_way(works: Works) -> list[int]:

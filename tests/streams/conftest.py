@@ -23,7 +23,8 @@ from push.streams.hub import Hub
 from push.streams.ledger import DeliveryCounts, Ledger
 from push.streams.log import LogReader, WantedPages
 from push.streams.log_cache import LogCache
-from push.streams.publisher import Message, Published, Publisher, Retention
+from push.streams.publisher import Published, Publisher, Retention, StreamMessage
+from tests.publishing import publish
 
 Connect = Callable[..., Awaitable[RedisClient]]
 
@@ -43,21 +44,21 @@ class Sender:
         announced: bool = True,
         stored: bool = True,
         ttl_seconds: int = 3600,
-        guard: str = "",
+        guard: str | None = None,
         data: str | None = None,
     ) -> Published:
         publisher = self._publisher if announced else self._silent
         content = f'{{"id":"m{n}","data":{data or n}}}'
-        return await publisher.publish(
-            Message(
+        return await publish(
+            publisher,
+            StreamMessage(
                 id=f"m{n}",
                 content=content,
                 ttl_seconds=ttl_seconds,
-                streams=[
-                    text for stream in streams for text in (stream, guard and f"device:{guard}")
-                ],
+                streams=list(streams),
+                guard=guard,
                 stored=stored,
-            )
+            ),
         )
 
 
@@ -217,14 +218,15 @@ class Desk:
     async def push(self, *streams: str, ttl_seconds: int = 3600, **more: Any) -> Published:
         self._sent += 1
         id = f"m{self._sent}"
-        return await self.publisher.publish(
-            Message(
+        return await publish(
+            self.publisher,
+            StreamMessage(
                 id=id,
                 content=f'{{"id":"{id}","data":0}}',
                 ttl_seconds=ttl_seconds,
-                streams=[text for stream in streams for text in (stream, "")],
+                streams=list(streams),
                 **{"stored": True, "to": '{"all":true}', **more},
-            )
+            ),
         )
 
     async def log(self, stream: str) -> list[Entry]:

@@ -153,8 +153,8 @@ _count_ephemeral = load_script("streams", "count_ephemeral")
 async def test_counts_of_fleeting_messages_are_added_and_lines_settled_once(desk: Any) -> None:
     await desk.phone("a")
     await desk.phone("b")
-    to_all = await desk.push("all", ttl_seconds=0, stored=False, kind=ENTRY_ONLINE)
-    to_one = await desk.push("dev:a", ttl_seconds=0, stored=False, kind=ENTRY_ONLINE)
+    to_all = await desk.push("all", ttl_seconds=0, stored=False, field=ENTRY_ONLINE)
+    to_one = await desk.push("dev:a", ttl_seconds=0, stored=False, field=ENTRY_ONLINE)
     items = [
         [to_all.id, "", "w", 2, ""],
         [to_all.id, "", "a", 1, ""],
@@ -196,7 +196,7 @@ async def test_a_session_that_was_reached_is_counted_though_its_device_was_not_y
 @pytest_twisted.ensureDeferred
 async def test_a_fleeting_message_came_too_late_for_those_who_were_not_there(desk: Any) -> None:
     await desk.phone("a")
-    sent = await desk.push("all", ttl_seconds=0, stored=False, kind=ENTRY_ONLINE)
+    sent = await desk.push("all", ttl_seconds=0, stored=False, field=ENTRY_ONLINE)
 
     assert (await desk.funnel(sent.id)).expired == 0
     await desk.pass_time(6)

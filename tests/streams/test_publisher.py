@@ -17,8 +17,9 @@ from push.redis.shards import Shards
 from push.session.entry import Entry
 from push.streams.log import LogReader, WantedPages
 from push.streams.message import from_channel
-from push.streams.publisher import UNKNOWN_TARGET, Message, Publisher
+from push.streams.publisher import UNKNOWN_TARGET, Publisher, StreamMessage
 from tests.conftest import standing_still
+from tests.publishing import publish
 from tests.waiting import WaitUntil
 
 MINUTE_US = 60_000_000
@@ -172,7 +173,7 @@ async def test_what_is_not_stored_moves_no_offset(
 
 @pytest_twisted.ensureDeferred
 async def test_a_stream_whose_guard_is_missing_is_left_out(sender: Any, store: RedisClient) -> None:
-    published = await sender.send("dev:x", guard="x")
+    published = await sender.send("dev:x", guard="device:")
 
     assert published.connectors == {"dev:x": UNKNOWN_TARGET}
     assert not await store.command("EXISTS", store.key("log:dev:x"))
@@ -187,24 +188,25 @@ async def test_rule_10_a_publish_whose_deadline_has_passed_does_nothing(
     store = await connect(redis.url)
     publisher = Publisher(Shards([store]))
 
-    def publish(n: int) -> Deferred[Any]:
+    def publish_number(n: int) -> Deferred[Any]:
         return Deferred.fromCoroutine(
-            publisher.publish(
-                Message(
+            publish(
+                publisher,
+                StreamMessage(
                     id=f"m{n}",
                     content='{"id":"m"}',
                     ttl_seconds=60,
-                    streams=["all", ""],
+                    streams=["all"],
                     stored=True,
-                )
+                ),
             )
         )
 
-    await publish(1)
+    await publish_number(1)
     with standing_still(redis, store), pytest.raises(StoreUnavailable) as caught:
-        await publish(2)
+        await publish_number(2)
     await wait_until(lambda: store.problem is None)
-    await publish(3)
+    await publish_number(3)
 
     assert caught.value.unknown
     assert [entry.id for entry in await entries_of(store, "all")] == ["m1", "m3"]
@@ -246,16 +248,17 @@ async def test_a_trace_is_on_the_channel_and_in_the_ledger_and_not_in_what_devic
     publisher = Publisher(Shards([store]))
     for id, of in (("m1", trace), ("m2", None)):
         content = f'{{"id":"{id}","data":1}}'
-        await publisher.publish(
-            Message(
+        await publish(
+            publisher,
+            StreamMessage(
                 id=id,
                 content=content,
                 ttl_seconds=60,
-                streams=["user:anna", ""],
+                streams=["user:anna"],
                 stored=stored,
                 to='{"user":"anna"}',
                 trace=of,
-            )
+            ),
         )
     await wait_until(lambda: len(heard) == 2)
 

@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_twisted
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import Clock
 
-from push.webhooks.sender import Answer, EventSender
+from push.webhooks.sender import TRUST_SECONDS, Answer, EventSender, KeptTrust
 
 BEFORE = "the connection ended before an answer"
 WITHIN = "the connection ended in the middle of the answer"
@@ -86,3 +87,14 @@ async def test_what_tls_refuses_is_named_in_words(sender: EventSender) -> None:
 async def test_a_retry_after_that_is_none_leaves_the_status(sender: EventSender, time: str) -> None:
     head = f"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\nRetry-After: {time}\r\n\r\n"
     assert await answer(sender, head.encode("latin-1")) == Answer(503)
+
+
+def test_what_the_system_trusts_is_read_now_and_then_and_not_for_each_connection() -> None:
+    clock = Clock()
+    trust = KeptTrust(clock, None)
+    first = trust.creatorForNetloc(b"one.example", 443)
+    clock.advance(TRUST_SECONDS * 0.9)
+    assert trust.creatorForNetloc(b"one.example", 443) is first
+    assert trust.creatorForNetloc(b"two.example", 443) is not first
+    clock.advance(TRUST_SECONDS * 0.2)
+    assert trust.creatorForNetloc(b"one.example", 443) is not first

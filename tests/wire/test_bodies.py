@@ -30,6 +30,7 @@ from push.wire.bodies import (
 )
 from push.wire.errors import ProtocolError
 from push.wire.signals import DisconnectCode
+from tests.amounts import amount
 
 KINDS = [SubRequest, ConnectRequest, AuthRequest, PingBody, DisconnectBody, Empty]
 
@@ -224,7 +225,7 @@ NESTED = st.recursive(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=amount(150, 1000), deadline=None)
 @given(st.one_of(TEXTS, NESTED), st.integers(1, 9))
 def test_depth_is_counted_outside_strings_and_bounded_in_broken_text(raw: bytes, limit: int):
     deepest, is_whole = depth_by_the_book(raw)

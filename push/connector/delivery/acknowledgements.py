@@ -24,14 +24,14 @@ class Acknowledgements:
     ) -> None:
         self._counters = counters
         self._streams = streams
-        self._writers = [server.cursors for server in streams]
+        self._cursors = streams.cursors
         self._session_events = session_events
         self._catch_up = catch_up
 
     def progressed(self, device: DeviceSession, progress: Progress) -> None:
         subscription, messages = progress.subscription, progress.messages
         self._counters.acknowledged += len(messages)
-        self._writers[subscription.shard].moved(device, subscription)
+        self._cursors[subscription.shard].moved(device, subscription)
         self._session_events.acknowledged(device, subscription.shard, messages)
         if not subscription.live or device in self._catch_up.held_up:
             self._catch_up.wake(device)
@@ -39,8 +39,9 @@ class Acknowledgements:
     def late(self, device: DeviceSession, event: LateAcknowledged) -> None:
         delivery = event.late.delivery
         self._counters.acknowledged += 1
-        self._streams.cursors.late(device, event.late)
-        self._session_events.acknowledged(device, delivery.subscription.shard, [delivery])
+        shard = delivery.subscription.shard
+        self._cursors[shard].late(device, event.late)
+        self._session_events.acknowledged(device, shard, [delivery])
 
     def online(self, device: DeviceSession, event: OnlineAcknowledged) -> None:
         """It is in no log."""

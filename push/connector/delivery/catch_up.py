@@ -185,7 +185,7 @@ class CatchUp:
         if page.lost > subscription.position:
             self._port.subscriptions.truncated(device, subscription, page.lost)
             if window.add_done(subscription, page.lost):
-                self._cursors.moved(device, subscription)
+                self._cursors[subscription.shard].moved(device, subscription)
         for entry in page.entries:
             if entry.control is not None:
                 self._port.subscriptions.changed(device, entry)
@@ -195,7 +195,7 @@ class CatchUp:
                 if entry.offset > subscription.position and window.skip(
                     subscription, entry, EXPIRED
                 ):
-                    self._cursors.moved(device, subscription)
+                    self._cursors[subscription.shard].moved(device, subscription)
             elif not self._hand_out(part, subscription, entry):
                 return False
         if not page.complete:
@@ -222,9 +222,9 @@ class CatchUp:
         if data is None:
             return False
         if subscription.cursor != cursor:
-            self._cursors.moved(device, subscription)
+            self._cursors[subscription.shard].moved(device, subscription)
         elif data:
-            self._cursors.handed(device, subscription)
+            self._cursors[subscription.shard].handed(device, subscription)
         part.add(data)
         return True
 

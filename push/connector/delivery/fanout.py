@@ -145,7 +145,7 @@ class FanOut:
             self._run_slices()
         behind, self._behind = self._behind, []
         for device in behind:
-            self._port.wake(device)
+            self._port.catch_up.wake(device)
         if self._tracer is not None:
             self._deliveries.end()
 
@@ -158,7 +158,7 @@ class FanOut:
         """Sessions that wait may join the channel."""
         for device, subscription in list(channel.followers.items()):
             if not subscription.live:
-                self._port.wake(device)
+                self._port.catch_up.wake(device)
 
     def _round(self, channel: Channel, batches: list[Batch]) -> _Round:
         begun = _Round(batches, channel)
@@ -181,7 +181,7 @@ class FanOut:
                 others = self._write_whole(channel, batch, part, write_to_all)
                 if others:
                     for device in self._write_singly(channel, batch, others, write_to_all):
-                        self._port.wake(device)
+                        self._port.catch_up.wake(device)
             del self._rounds[channel]  # the others come first
             if current.place < len(current.targets):
                 self._rounds[channel] = current
@@ -211,7 +211,7 @@ class FanOut:
         policy, written_before = self._delivery_policy, self._delivery_policy.written
         now = self._reactor.seconds()
         due_slot = self._wheel.slot_of(now + self._redeliver_after_seconds)
-        hand_out, handed = policy.hand_out_whole, self._port.streams.cursors.handed
+        hand_out, cursors = policy.hand_out_whole, self._port.streams.cursors
         whole: dict[Codec, list[DeviceSession]] = {}
         others: Pairs = []
         for device, subscription in targets:
@@ -226,7 +226,7 @@ class FanOut:
             else:
                 whole[device.codec] = [device]
             if not subscription.is_to_report:
-                handed(device, subscription)
+                cursors[subscription.shard].handed(device, subscription)
             if connection.due_slot > due_slot:
                 self._wheel.put(connection, due_slot)
             for entry in batch.ephemeral:
@@ -292,9 +292,9 @@ class FanOut:
             if not batch.stored:
                 continue
             if subscription.cursor != cursor:
-                cursors.moved(device, subscription)
+                cursors[subscription.shard].moved(device, subscription)
             elif data and not subscription.is_to_report:
-                cursors.handed(device, subscription)
+                cursors[subscription.shard].handed(device, subscription)
             if connection.due_slot > due_slot:
                 self._wheel.put(connection, due_slot)
             if was_live and not subscription.live:

@@ -10,8 +10,8 @@ from push.connector.sessions.sharded_streams import ShardedStreams
 from push.connector.transport.counters import Counters
 from push.redis.connection.errors import StoreUnavailable
 from push.redis.keyspace import is_device_stream
+from push.runtime.owner_queue import FairSemaphore
 from push.runtime.ports import Clock
-from push.runtime.tasks import Semaphore
 from push.session.delivery_policy import DeliveryPolicy
 from push.session.entry import Entry
 from push.session.subscription import EXPIRED, GONE, OutstandingMessage, Subscription
@@ -38,7 +38,7 @@ class Redelivery:
         self._counters = counters
         self._cursors = streams.cursors
         self._port = port
-        self._turns = Semaphore(READS_AT_A_TIME)
+        self._turns = FairSemaphore(READS_AT_A_TIME)
         self._waiting: dict[DeviceSession, dict[OutstandingMessage, None]] = {}
 
     async def send(self, device: DeviceSession, due: list[OutstandingMessage]) -> None:
@@ -52,7 +52,7 @@ class Redelivery:
             return
         self._waiting[device] = dict.fromkeys(due)
         try:
-            async with self._turns:
+            async with self._turns.turn(device.user or device):
                 await self._send(device, list(self._waiting.pop(device)))
         finally:
             self._waiting.pop(device, None)
@@ -117,5 +117,5 @@ class Redelivery:
             self._counters.redelivered += 1
             device.connection.write(data)
         if moved is not None:
-            self._cursors.moved(device, moved)
-            self._port.wake(device)
+            self._cursors[moved.shard].moved(device, moved)
+            self._port.catch_up.wake(device)

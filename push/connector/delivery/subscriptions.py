@@ -340,7 +340,7 @@ class SessionSubscriptions:
             # One that ended while its channel was being subscribed to is not announced.
             if device.subscriptions.get(subscription.stream) is subscription:
                 self._notify(device, subscription.stream, "follow", str(subscription.position))
-        self._port.wake(device)
+        self._port.catch_up.wake(device)
 
     def remove(self, device: DeviceSession, stream: str) -> None:
         """A live session no longer follows `stream`, and is told."""
@@ -358,7 +358,7 @@ class SessionSubscriptions:
     def _unfollow(self, device: DeviceSession, subscription: Subscription) -> None:
         self._streams.unfollow(device, subscription)
         del device.subscriptions[subscription.stream]
-        self._streams.cursors.ends(device, subscription)
+        self._streams.cursors[subscription.shard].ends(device, subscription)
         if device.protocol.window is not None:
             device.protocol.window.forget(subscription)
         self._notify(device, subscription.stream, "unfollow", msgspec.UNSET)

@@ -163,6 +163,7 @@ class ReadQueue:
         for turn in self._requests.stop():
             turn.callback(None)
         self.request_places.stop()
+        self.large_requests.stop()
         self._calm.cancel()
         self._look.cancel()
         self._resume_put_off.cancel()

@@ -9,7 +9,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from push.chat.conversation_id import conversation_of, to_group, to_user
 from push.chat.service import ChatService
 from push.chat.settings import MAX_ASKED_FOR_PRESENCE
-from push.connector.requests.dispatch import Caller, answers
+from push.connector.requests.dispatch import Caller, Handler
 from push.wire.api.common import Cursor, InEffect, Limit, Name, Seq, check_names
 from push.wire.api.conversations import ConversationName, NewMessage, Presence, Range, ReadPositions
 from push.wire.api.groups import GroupChanges, NewGroup, Users
@@ -126,77 +126,82 @@ class ChatRequests:
         self._conversations = chat.conversations
         self._presence = chat.presence
 
+    def handlers(self) -> dict[int, Handler]:
+        """By the name of the request."""
+        return {
+            RequestName.MS: Handler(SendBody, self._send),
+            RequestName.MP: Handler(HistoryBody, self._history),
+            RequestName.MR: Handler(RecallBody, self._recall),
+            RequestName.MRN: Handler(PositionsBody, self._move),
+            RequestName.CL: Handler(ConversationListBody, self._list),
+            RequestName.TP: Handler(TypingBody, self._typing),
+            RequestName.PS: Handler(PresenceBody, self._online),
+            RequestName.GC: Handler(NewGroup, self._create, MANY_USERS_BYTES),
+            RequestName.GPGI: Handler(GroupBody, self._get),
+            RequestName.GPGM: Handler(MemberListBody, self._members),
+            RequestName.GAM: Handler(GroupUsersBody, self._add, MANY_USERS_BYTES),
+            RequestName.GKM: Handler(GroupUsersBody, self._remove, MANY_USERS_BYTES),
+            RequestName.GQ: Handler(GroupBody, self._leave),
+            RequestName.GMI: Handler(ChangeGroupBody, self._change, ALL_ARE_TOLD_BYTES),
+            RequestName.GD: Handler(GroupBody, self._dismiss, ALL_ARE_TOLD_BYTES),
+        }
+
     # Messages
 
-    @answers(RequestName.MS, SendBody)
     async def _send(self, caller: Caller, body: SendBody) -> Struct:
         user, to = _user_of(caller), body.to
         conversation = to_group(to.group) if to.user is UNSET else to_user(user, to.user)
         return await self._messages.send(user, conversation, body, by_device=True)
 
-    @answers(RequestName.MP, HistoryBody)
     async def _history(self, caller: Caller, body: HistoryBody) -> Struct:
         user = _user_of(caller)
         return await self._messages.history(conversation_of(user, body.conversation), body, user)
 
-    @answers(RequestName.MR, RecallBody)
     async def _recall(self, caller: Caller, body: RecallBody) -> None:
         user = _user_of(caller)
         await self._messages.recall(conversation_of(user, body.conversation), body.seq, user)
 
-    @answers(RequestName.MRN, PositionsBody)
     async def _move(self, caller: Caller, body: PositionsBody) -> Struct:
         user = _user_of(caller)
         return await self._messages.move(conversation_of(user, body.conversation), body, user)
 
-    @answers(RequestName.CL, ConversationListBody)
     async def _list(self, caller: Caller, body: ConversationListBody) -> Struct:
         return await self._conversations.page(
             _user_of(caller), cursor=body.cursor, limit=body.limit
         )
 
-    @answers(RequestName.TP, TypingBody)
     async def _typing(self, caller: Caller, body: TypingBody) -> None:
         user = _user_of(caller)
         await self._messages.typing(conversation_of(user, body.conversation), user)
 
-    @answers(RequestName.PS, PresenceBody)
     async def _online(self, caller: Caller, body: PresenceBody) -> Struct:
         return Presence(await self._presence.of(_user_of(caller), body.users))
 
     # Groups
 
-    @answers(RequestName.GC, NewGroup, MANY_USERS_BYTES)
     async def _create(self, caller: Caller, body: NewGroup) -> Struct:
         return await self._groups.create(_user_of(caller), body, by_device=True)
 
-    @answers(RequestName.GPGI, GroupBody)
     async def _get(self, caller: Caller, body: GroupBody) -> Struct:
         return await self._groups.get(body.group, _user_of(caller))
 
-    @answers(RequestName.GPGM, MemberListBody)
     async def _members(self, caller: Caller, body: MemberListBody) -> Struct:
         return await self._groups.members(
             body.group, _user_of(caller), cursor=body.cursor, limit=body.limit
         )
 
-    @answers(RequestName.GAM, GroupUsersBody, MANY_USERS_BYTES)
     async def _add(self, caller: Caller, body: GroupUsersBody) -> Struct:
         return await self._groups.add(body.group, body.users, _user_of(caller), by_device=True)
 
-    @answers(RequestName.GKM, GroupUsersBody, MANY_USERS_BYTES)
     async def _remove(self, caller: Caller, body: GroupUsersBody) -> Struct:
         return await self._groups.remove(body.group, body.users, _user_of(caller))
 
-    @answers(RequestName.GQ, GroupBody)
     async def _leave(self, caller: Caller, body: GroupBody) -> Struct | None:
         return _unless_all_confirmed(await self._groups.leave(body.group, _user_of(caller)))
 
-    @answers(RequestName.GMI, ChangeGroupBody, ALL_ARE_TOLD_BYTES)
     async def _change(self, caller: Caller, body: ChangeGroupBody) -> Struct:
         return await self._groups.change(body.group, body, _user_of(caller))
 
-    @answers(RequestName.GD, GroupBody, ALL_ARE_TOLD_BYTES)
     async def _dismiss(self, caller: Caller, body: GroupBody) -> Struct | None:
         return _unless_all_confirmed(await self._groups.dismiss(body.group, _user_of(caller)))
 

@@ -33,11 +33,12 @@ from push.wire.signals import RequestName
 MAX_WAITING = 128  # beside those that are answered, of which a session may have 64
 MAX_WAITING_BYTES = 64 * 1024 * 1024  # of all sessions; of one see `device_session`
 NO_ROOM_AFTER_SECONDS = 5
+# One of so many bytes took long to look up and to make: its place rests so many times as long as
+# the request took.
+LONG_ANSWER_BYTES = 4 * 1024
+LONG_ANSWER_RESTS = 2.0
 
 Body = TypeVar("Body", bound=msgspec.Struct)
-Method = TypeVar("Method", bound=Callable[..., Awaitable[msgspec.Struct | None]])
-
-_answered_by: dict[Callable[..., object], tuple[RequestName, type[msgspec.Struct], int]] = {}
 
 
 class Caller(NamedTuple):
@@ -65,28 +66,6 @@ class Handler:
         self.large_from_bytes = large_from_bytes
         self.decode = decoder_for(kind, nulls_taken_out_for(kind))
         self.handle: Callable[..., Awaitable[msgspec.Struct | None]] = handle
-
-
-def answers(
-    name: RequestName, kind: type[Body], large_from_bytes: int = LARGE_REQUEST_BYTES
-) -> Callable[[Method], Method]:
-    """The method below answers the requests of that name: see `Handler`."""
-
-    def note(method: Method) -> Method:
-        _answered_by[method] = name, kind, large_from_bytes
-        return method
-
-    return note
-
-
-def handlers_of(requests: object) -> dict[int, Handler]:
-    """Those of its methods that are marked with `answers`."""
-    found = {}
-    for method_name, method in vars(type(requests)).items():
-        if callable(method) and method in _answered_by:
-            name, kind, large_from_bytes = _answered_by[method]
-            found[int(name)] = Handler(kind, getattr(requests, method_name), large_from_bytes)
-    return found
 
 
 class RequestDispatcher:
@@ -155,9 +134,7 @@ class RequestDispatcher:
             while await self._may_go_on(device):
                 async with self._place_of(device) as place:
                     if device.requests and not device.is_over:
-                        done = await self._carry_out(device, device.requests.popleft())
-                        if place is not None:
-                            place.kind = done
+                        await self._carry_out(device, device.requests.popleft(), place)
         finally:
             device.requests = None
             self._count(device, -device.request_bytes)
@@ -190,11 +167,12 @@ class RequestDispatcher:
     async def _place_of(self, device: DeviceSession) -> AsyncIterator[TakenPlace | None]:
         """Inside it the next request of a session is carried out. A large one has no place."""
         reads = self._port.reads
+        owner = device.user or device.session_id
         place: AbstractAsyncContextManager[TakenPlace | None]
         if self._is_next_large(device):
-            place = reads.large_requests.turn()
+            place = reads.large_requests.turn(owner)
         else:
-            place = reads.request_places.place(device.user or device.session_id)
+            place = reads.request_places.place(owner)
         self._in_line.add(device)
         self._tell_settled(device)
         try:
@@ -216,9 +194,9 @@ class RequestDispatcher:
         name = request.sub_signal  # one that is no number is known to nobody
         return None if isinstance(name, str) else self._handlers.get(name)
 
-    async def _carry_out(self, device: DeviceSession, request: PublishRequested) -> Handler | None:
-        """Returns what carried it out, None when it was refused."""
-        done = None
+    async def _carry_out(
+        self, device: DeviceSession, request: PublishRequested, place: TakenPlace | None
+    ) -> None:
         handler = self._handler_of(request)
         sub_signal = request.sub_signal
         try:
@@ -235,25 +213,27 @@ class RequestDispatcher:
         except StoreUnavailable as error:
             body = self._refusal(sub_signal, as_request_error(error))
         else:
-            done = handler
             self.answered[_name_of(sub_signal), "ok"] += 1
             members = b"" if answer is None else encode_body(answer)[1:-1]
             body = b'{"ok":true' + (b"," + members if members else b"") + b"}"
+            if place is not None:
+                place.kind = handler
+                if len(body) >= LONG_ANSWER_BYTES:
+                    place.rests = LONG_ANSWER_RESTS
         events = device.protocol.answer(request.message_id, sub_signal, body)
         device.connection.flush()
         self._tell_settled(device)
         self._port.events.handle(device.connection, events)
         self._count(device, -_cost_bytes(request))
-        return done
 
     async def ended_are_settled(self) -> None:
         """Return when no request of a session that has ended is being carried out."""
         await self.settled([each for each in self._running if each.is_over])
 
-    async def settled(self, connections: Iterable[DeviceSession]) -> None:
+    async def settled(self, devices: Iterable[DeviceSession]) -> None:
         """Return when the requests of these sessions are done that are being carried out now."""
         waiters = []
-        for device in connections:
+        for device in devices:
             is_waiting = device in self._unread or device in self._in_line
             if device in self._running and not is_waiting:
                 waiter: Deferred[None] = Deferred()

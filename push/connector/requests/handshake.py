@@ -165,7 +165,7 @@ class Handshake:
             self._accept(device, wanted, opened)
             self._port.reads.came_to(session=True)
             self._port.watch(connection)
-            self._port.wake(device)
+            self._port.catch_up.wake(device)
 
     def _admit(self) -> RequestError | None:
         limit = self._settings.max_connections

@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from push.connector.delivery.subscriptions import SessionSubscriptions
-from push.connector.requests.dispatch import Caller, answers
+from push.connector.requests.dispatch import Caller, Handler
 from push.connector.sessions.device_session import DeviceSession
 from push.connector.sessions.port import GatewayPort
 from push.devices.topics import (
@@ -48,7 +48,13 @@ class TopicRequests:
         self._following = following
         self._port = port
 
-    @answers(RequestName.TS, TopicBody)
+    def handlers(self) -> dict[int, Handler]:
+        """By the name of the request."""
+        return {
+            RequestName.TS: Handler(TopicBody, self._subscribe),
+            RequestName.TU: Handler(TopicBody, self._unsubscribe),
+        }
+
     async def _subscribe(self, caller: Caller, body: TopicBody) -> None:
         device = self._session_of(caller)
         check_topic(body.topic)
@@ -85,7 +91,6 @@ class TopicRequests:
         if not device.is_over:
             await self._following.add(device, [Subscription(stream, end, number)])
 
-    @answers(RequestName.TU, TopicBody)
     async def _unsubscribe(self, caller: Caller, body: TopicBody) -> None:
         check_topic(body.topic)
         await self._end(self._session_of(caller), body.topic)

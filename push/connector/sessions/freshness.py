@@ -146,7 +146,7 @@ class Freshness:
     def _settled(self, _: None, device: DeviceSession, applied: Deferred[None]) -> None:
         if self._doubtful.get(device) is applied:
             del self._doubtful[device]
-        self._port.wake(device)
+        self._port.catch_up.wake(device)
         applied.callback(None)
 
     def verify(self) -> None:

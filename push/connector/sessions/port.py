@@ -43,6 +43,20 @@ class EventHandler(Protocol):
     def handle(self, connection: SessionConnection, events: list[Event]) -> None: ...
 
 
+class ReadingOn(Protocol):
+    """Sessions that are behind (`connector.delivery.catch_up`)."""
+
+    def wake(self, device: DeviceSession) -> None:
+        """Read on for a session that is behind, if it has room."""
+
+
+class RunningRequests(Protocol):
+    """What devices have asked for (`connector.requests.dispatch`)."""
+
+    async def settled(self, devices: Iterable[DeviceSession]) -> None:
+        """Return when the requests of these are done that are being carried out now."""
+
+
 class GatewayPort(Protocol):
     """The gateway, as its parts see it. `sessions` and `opening` are by session id: those that the
     cluster knows, and those that CONNECT is opening."""
@@ -66,6 +80,12 @@ class GatewayPort(Protocol):
     def subscriptions(self) -> FollowedStreams: ...
 
     @property
+    def catch_up(self) -> ReadingOn: ...
+
+    @property
+    def requests(self) -> RunningRequests: ...
+
+    @property
     def reads(self) -> ReadQueue: ...
 
     @property
@@ -75,14 +95,8 @@ class GatewayPort(Protocol):
     def now_ms(self) -> int:
         """The time of the day in milliseconds, by the first Redis server's clock."""
 
-    async def settled(self, devices: Iterable[DeviceSession]) -> None:
-        """Return when the requests of these are done that are being carried out now."""
-
     def watch(self, connection: SessionConnection) -> None:
         """Look at its next deadline."""
-
-    def wake(self, device: DeviceSession) -> None:
-        """Read on for a session that is behind, if it has room."""
 
     def disconnect(
         self,

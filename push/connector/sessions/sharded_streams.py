@@ -14,7 +14,7 @@ from push.redis.shards import Shards
 from push.runtime.ports import Clock
 from push.runtime.tasks import gather
 from push.runtime.turn_share import TurnShare
-from push.session.subscription import LateAcknowledgement, Subscription
+from push.session.subscription import Subscription
 from push.streams.channel import Channel
 from push.streams.cursors.writer import CursorWriter
 from push.streams.hub import Hub, Receiver
@@ -89,7 +89,7 @@ class ShardedStreams:
             ServerStreams(reactor, server, receiver, name, on_lost, gate, steps)
             for server in shards
         ]
-        self.cursors = ShardedCursors([server.cursors for server in self._servers])
+        self.cursors = ShardedCursors(server.cursors for server in self._servers)
         self.counts = ShardedCounts(shards, [server.counts for server in self._servers])
 
     def __iter__(self) -> Iterator[ServerStreams]:
@@ -125,33 +125,20 @@ class ShardedStreams:
             server.hub.stop()
 
 
-class ShardedCursors:
-    """The cursor writers of all servers as one."""
+class ShardedCursors(tuple[CursorWriter, ...]):
+    """The cursor writers of all servers, by the `shard` of subscriptions."""
 
-    def __init__(self, writers: Sequence[CursorWriter]) -> None:
-        self._writers = writers
-
-    def moved(self, device: DeviceSession, subscription: Subscription) -> None:
-        self._writers[subscription.shard].moved(device, subscription)
-
-    def late(self, device: DeviceSession, late: LateAcknowledgement) -> None:
-        self._writers[late.delivery.subscription.shard].late(device, late)
-
-    def handed(self, device: DeviceSession, subscription: Subscription) -> None:
-        self._writers[subscription.shard].handed(device, subscription)
-
-    def ends(self, device: DeviceSession, subscription: Subscription) -> None:
-        self._writers[subscription.shard].ends(device, subscription)
+    __slots__ = ()
 
     def write_now(self) -> None:
-        for writer in self._writers:
+        for writer in self:
             writer.write_now()
 
     async def flush(self) -> None:
-        await gather(writer.flush() for writer in self._writers)
+        await gather(writer.flush() for writer in self)
 
     async def stop(self) -> None:
-        await gather(writer.stop() for writer in self._writers)
+        await gather(writer.stop() for writer in self)
 
 
 class ShardedCounts:

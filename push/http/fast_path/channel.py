@@ -1,4 +1,4 @@
-"""Connections of HTTP whose plain requests to the busiest routes are answered directly."""
+"""Connections of HTTP whose plain requests to the busiest routes take the fast path."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _log = Logger()
 _SERVER = b"Server: " + version
 
 
-class DirectChannel(LimitedChannel):
-    """A connection. `_direct` is the plain request that is being answered."""
+class FastPathChannel(LimitedChannel):
+    """A connection. `_plain_request` is the plain request that is being answered."""
 
-    site: DirectSite
-    _direct: PlainRequest | None = None
+    site: FastPathSite
+    _plain_request: PlainRequest | None = None
 
     def dataReceived(self, data: bytes) -> None:
-        if self._direct is not None:
+        if self._plain_request is not None:
             self._keep_for_later(data)
             return
         site = self.site
@@ -52,7 +52,7 @@ class DirectChannel(LimitedChannel):
         except RequestError as refusal:
             self._refuse(refusal)
             return
-        self._direct = request
+        self._plain_request = request
         self._handlingRequest = True
         site.connection_limits.works(self)
         site.turns.work(work_owner, lambda: start(self._answer(request), self._failed))
@@ -74,20 +74,20 @@ class DirectChannel(LimitedChannel):
             cast(Producer, self._networkProducer).pauseProducing()
 
     def timeoutConnection(self) -> None:
-        if self._direct is None:
+        if self._plain_request is None:
             super().timeoutConnection()
         else:
             self.setTimeout(REQUEST_SECONDS)  # it is not the client who is waited for
 
     async def _answer(self, request: PlainRequest) -> None:
-        if self._direct is not request:
+        if self._plain_request is not request:
             return  # the client has gone while this waited for its turn
         answer = await self.site.routing.run(request.route, request, NO_PATH, request.body)
         # Many are answered by Redis at once: what follows takes time as well.
         self.caller.in_turn(partial(self._send_or_abort, request, answer))
 
     def _send_or_abort(self, request: PlainRequest, answer: Response) -> None:
-        if self._direct is not request:
+        if self._plain_request is not request:
             return  # or meanwhile
         try:
             self._send(answer)
@@ -95,7 +95,7 @@ class DirectChannel(LimitedChannel):
             self._failed(Failure())
 
     def _send(self, answer: Response) -> None:
-        self._direct = None
+        self._plain_request = None
         self._handlingRequest = False
         data = _bytes_of(answer)
         if isinstance(self.transport, HttpTransport):
@@ -117,7 +117,7 @@ class DirectChannel(LimitedChannel):
 
     def _go_on(self) -> None:
         """With what came meanwhile."""
-        if self._direct is None and self._dataBuffer and not self._handlingRequest:
+        if self._plain_request is None and self._dataBuffer and not self._handlingRequest:
             data, self._dataBuffer = b"".join(self._dataBuffer), []
             cast(Producer, self._networkProducer).resumeProducing()
             self.dataReceived(data)
@@ -127,7 +127,7 @@ class DirectChannel(LimitedChannel):
         self._go_on()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._direct = None
+        self._plain_request = None
         super().connectionLost(reason)
 
 
@@ -148,10 +148,10 @@ def _begin_of_head(status: int, content_type: bytes, second: int) -> bytes:
     return b"\r\n".join(lines) + b"\r\nContent-Type: %b\r\nContent-Length: " % content_type
 
 
-class DirectSite(LimitedSite):
+class FastPathSite(LimitedSite):
     """A site with the `routes` of `routing`; plain requests to the `fast_path` ones take it."""
 
-    protocol = DirectChannel
+    protocol = FastPathChannel
 
     def __init__(
         self,

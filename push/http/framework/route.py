@@ -1,12 +1,12 @@
 """Routes as data: the description of a route is a decorator of the method that handles it.
 
-    class TopicRoutes:
-        def __init__(self, topics: Topics) -> None: ...
+    class WeatherRoutes:
+        def __init__(self, weather: Weather) -> None: ...
 
-        @Route("GET", "/v1/topics/{topic}", "Look a topic up", {200: DocumentedResponse(…)}, …)
-        async def get_topic(self, call: Request) -> Response: ...
+        @Route("GET", "/v1/weather/{city}", "Look the weather up", {200: DocumentedResponse(…)}, …)
+        async def get_weather(self, call: Request) -> Response: ...
 
-    App("push-api", "…", routes_of(TopicRoutes(topics)))
+    App("push-api", "…", routes_of(WeatherRoutes(weather)))
 
 Three things follow from it, so that they cannot differ: what Klein answers, what is checked before
 a handler runs, and what the OpenAPI document says.
@@ -59,6 +59,11 @@ class Request(msgspec.Struct, frozen=True):
     is_allowed: Callable[[], bool] = lambda: True
     owner: ApiKey | None = None
     trace: str | None = None
+
+    @property
+    def turns_of(self) -> str:
+        """Who waits for the turns that this request needs: one key is one of those who ask."""
+        return "" if self.owner is None else self.owner.sha256
 
 
 class Response(msgspec.Struct, frozen=True):

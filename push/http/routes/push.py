@@ -79,7 +79,7 @@ class PushRoutes:
     )
     async def push(self, call: Request) -> Response:
         push = self._push_of(call.body, call.idempotency_key, call.trace)
-        return json_answer(202, await self._pushing.push(push))
+        return json_answer(202, await self._pushing.push(push, call.turns_of))
 
     @Route(
         "POST",
@@ -110,6 +110,7 @@ class PushRoutes:
         audited=False,
     )
     async def push_batch(self, call: Request) -> Response:
+        owner = call.turns_of
         items = await read_items_in_turns(self._clock, call.body)
         results: list[BatchReceipt | Problem] = []
         for part in parts_of(items):
@@ -118,7 +119,7 @@ class PushRoutes:
             places = enumerate(part, len(results))
             read = [self._read_item(raw, place, call) for place, raw in places]
             good = [item for item in read if isinstance(item, Push)]
-            outcomes = iter(await self._pushing.push_batch(good) if good else ())
+            outcomes = iter(await self._pushing.push_batch(good, owner) if good else ())
             results += [
                 _batch_result(next(outcomes) if isinstance(item, Push) else item) for item in read
             ]

@@ -7,7 +7,7 @@
 -- Returns the last seq that was copied, and 1 if this message is a new one under a seq of before: the
 -- other server was killed and had not all of its last writes on the disk. The caller then goes `back`
 -- to the last message that is still the one that was copied; from there on it is copied again.
--- uses: request, conversation, conversation_list, recalled_copy, addressing, push, chat_body
+-- uses: request, conversation, conversation_list, recalled_copy, addressing, push, chat_content
 local user, seq, message = request.user, request.seq, request.message
 local conversation, ts = conversation_with(request.owner, user), message and message.t or '0'
 local ended = tonumber(redis.call('GET', ended_copy_key(user, conversation)) or '0')
@@ -26,8 +26,8 @@ note_conversation(user, conversation, seq, message and ts or str(last.ts))
 if message and redis.call('EXISTS', recalled_copy_key(user, message.i)) == 0 then
   local offset, stream = next_offset(), 'user:' .. user
   begin_record(message.i, request.to, offset_text(offset), request.ttl, { stream })
-  local body = chat_body(message.i, conversation, message.f, seq, message.b)
+  local content = chat_content(message.i, conversation, message.f, seq, message.b)
   -- It was sent when its conversation's server took it, and all who have it say the same.
-  post_push(stream, message.i, '{"ts":' .. message.t .. ',' .. string.sub(body, 2), nil, offset)
+  post_push(stream, message.i, '{"ts":' .. message.t .. ',' .. string.sub(content, 2), nil, offset)
 end
 return done(str(seq), 0)

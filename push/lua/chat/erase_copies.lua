@@ -10,8 +10,8 @@ local begin = request.after == '' and '-' or '(' .. request.after
 local page = redis.call('XRANGE', log_key(stream), begin, '+', 'COUNT', request.limit)
 for _, entry in ipairs(page) do
   -- It is at the beginning: what a message says itself comes after that.
-  local _, _, _, field, body = read_entry(entry)
-  local place = field == ENTRY_MESSAGE and string.find(body, mark, 1, true)
+  local _, _, _, field, content = read_entry(entry)
+  local place = field == ENTRY_MESSAGE and string.find(content, mark, 1, true)
   if place and place < 200 then withdraw_entry(stream, entry, CANCELLED) end
 end
 if #page == request.limit then return done(page[#page][1]) end

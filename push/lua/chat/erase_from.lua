@@ -25,7 +25,7 @@ if not both then
   forget_active(owner, user)
 end
 
-local first = joined_seq(owner, peer) + 1
+local first = bounds_of(owner, peer).joined + 1
 local page = next_messages(owner, request.after, request.limit)
 for _, message in ipairs(page) do
   local seq, from = tonumber(message.seq), message.from
@@ -33,8 +33,8 @@ for _, message in ipairs(page) do
   if from == user and not both then recall_kept(owner, seq, user) end
   if from == user and seq >= first then
     local id = request.id .. '-' .. str(seq)
-    local body = recall_body(id, conversation_with(owner, peer), seq, '')
-    recall_for_user(peer, message.id, id, body)
+    local content = recall_content(id, conversation_with(owner, peer), seq, '')
+    recall_for_user(peer, message.id, id, content)
   end
 end
 if #page > 0 and both then trim_history(owner, tonumber(page[#page].seq) + 1, bounds) end

@@ -3,11 +3,10 @@
 -- ARGV: the request: owner, by, after or before (seq), limit, max_bytes, history_before_join.
 -- Returns messages, after `after` in order, else in the reverse order, as {seq, from, id, ts, tail} or,
 -- recalled, {seq, from}; and 1 if there are more in that direction.
--- uses: request, conversation, bounds, access, first_seq, history
+-- uses: request, conversation, access, first_seq, history
 local owner, after = request.owner, request.after
-local group, actor, refusal = open_to_read(owner, request.by)
+local group, actor, refusal, bounds = open_to_read(owner, request.by)
 if refusal then return refusal end
-local bounds = bounds_of(owner)
 local low, high = first_for(group, actor, bounds), bounds.seq
 if after then low = math.max(low, after + 1) end
 if request.before then high = math.min(high, request.before - 1) end

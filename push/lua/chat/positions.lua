@@ -5,9 +5,8 @@
 -- Returns seq, delivered, read.
 -- uses: request, conversation, bounds, access, positions, group_keys, push, user_post
 local owner, by = request.owner, request.by
-local group, actor, refusal = open_to_read(owner, by)
+local group, actor, refusal, bounds = open_to_read(owner, by)
 if refusal then return refusal end
-local bounds = bounds_of(owner)
 local last = bounds.seq
 for _, field in ipairs({ 'delivered', 'read' }) do
   if (request[field] or 0) > last then

@@ -3,12 +3,11 @@
 -- KEYS: clock.
 -- ARGV: the request: owner, by, seq, recall_ms, history_before_join, and id for what is told.
 -- Returns nothing more.
--- uses: request, conversation, bounds, access, first_seq, permissions, history, recall, take_back, push
+-- uses: request, conversation, access, first_seq, permissions, history, recall, take_back, push
 -- uses: user_recall
 local owner, by, seq = request.owner, request.by, request.seq
-local group, actor, refusal = open_to_read(owner, by)
+local group, actor, refusal, bounds = open_to_read(owner, by)
 if refusal then return refusal end
-local bounds = bounds_of(owner)
 
 local function unknown_message()
   return refuse('unknown_message', 'there is no such message, or it is kept no longer', 'seq')
@@ -34,14 +33,14 @@ end
 
 recall_kept(owner, seq, message.from)
 
-local function body_for(conversation) return recall_body(request.id, conversation, seq, by) end
+local function content_for(conversation) return recall_content(request.id, conversation, seq, by) end
 
 if group.id then
   take_back(owner, message.id)
-  post_push(owner, request.id, body_for(owner))
+  post_push(owner, request.id, content_for(owner))
 else
   for _, user in ipairs({ peers_of(owner) }) do
-    recall_for_user(user, message.id, request.id, body_for(conversation_with(owner, user)))
+    recall_for_user(user, message.id, request.id, content_for(conversation_with(owner, user)))
   end
 end
 return done()

@@ -4,7 +4,7 @@
 -- none), digest (of what the client_id stands for), may_begin, rate.
 -- Returns id, conversation as the sender sees it, seq, ts.
 -- uses: fields, request, rate, work_queue, conversation, activity, bounds, send_access, history, trim_history
--- uses: positions, client_ids, conversation_list, addressing, post, for_user, chat_body, webhooks
+-- uses: positions, client_ids, conversation_list, addressing, post, for_user, chat_content, webhooks
 local limited = rate_refusal()
 if limited then return limited end
 local owner, from = request.owner, request.from
@@ -76,11 +76,11 @@ for i, user in ipairs(peers) do
 end
 if #streams > 0 then begin_record(request.id, request.to, offset, request.ttl, streams) end
 for i, stream in ipairs(streams) do
-  local body = chat_body(request.id, seen[i], from, seq, request.tail)
-  post(stream, offset, request.ttl, request.id, ENTRY_MESSAGE, body, request.keep)
+  local content = chat_content(request.id, seen[i], from, seq, request.tail)
+  post(stream, offset, request.ttl, request.id, ENTRY_MESSAGE, content, request.keep)
 end
 if endpoints_for('chat.message') then
-  local body = chat_body(request.id, conversation, from, seq, request.tail)
-  put_event('chat.message', 'conversation:' .. owner, seq, '{"ts":' .. ts .. ',' .. string.sub(body, 2))
+  local content = chat_content(request.id, conversation, from, seq, request.tail)
+  put_event('chat.message', 'conversation:' .. owner, seq, '{"ts":' .. ts .. ',' .. string.sub(content, 2))
 end
 return done(request.id, conversation, str(seq), ts)

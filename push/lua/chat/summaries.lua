@@ -4,7 +4,7 @@
 -- Returns for each the time of its last message, '' where the user is no member; or, with details, {seq,
 -- delivered, read, unread, message} with the last message as in history.lua ({} where there is none), until
 -- there are `max_bytes`.
--- uses: request, conversation, bounds, access, first_seq, positions, history
+-- uses: request, conversation, access, first_seq, positions, history
 local found, bytes = {}, 0
 
 local function last_message(owner, seq, first)
@@ -18,8 +18,7 @@ local function last_message(owner, seq, first)
   return from and { str(seq), from } or {}
 end
 
-local function summary_of(owner, group, actor)
-  local bounds = bounds_of(owner)
+local function summary_of(owner, group, actor, bounds)
   local positions = positions_of(owner, request.by, actor.joined_seq)
   local last = last_message(owner, bounds.seq, first_for(group, actor, bounds))
   local unread = str(bounds.seq - positions.read)
@@ -27,13 +26,13 @@ local function summary_of(owner, group, actor)
 end
 
 for i, owner in ipairs(request.owners) do
-  local group, actor, refusal = open_to_read(owner, request.by)
+  local group, actor, refusal, bounds = open_to_read(owner, request.by)
   if not request.details then
-    found[i] = refusal and '' or redis.call('HGET', conversation_key(owner), 'at') or ''
+    found[i] = not refusal and bounds.at or ''
   elseif bytes >= request.max_bytes then
     break
   else
-    found[i] = refusal and {} or summary_of(owner, group, actor)
+    found[i] = refusal and {} or summary_of(owner, group, actor, bounds)
   end
 end
 return done(found)

@@ -9,8 +9,8 @@ local TTL_SECONDS = 30
 
 local function tell_typing(stream, conversation)
   local head = '{"id":"' .. request.id .. '","kind":"typing","conversation":"' .. conversation
-  local body = head .. '","user":"' .. by .. '","data":null}'
-  announce(stream, '0', '0', TTL_SECONDS, request.id, ENTRY_TYPING, body, '0')
+  local content = head .. '","user":"' .. by .. '","data":null}'
+  announce(stream, '0', '0', TTL_SECONDS, request.id, ENTRY_TYPING, content, '0')
   return done(1)
 end
 

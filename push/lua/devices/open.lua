@@ -5,7 +5,7 @@
 -- Returns for each session {now, session before, its boot id, what of the record says what is followed, streams of
 -- which something was dropped unread, errands, epoch}. In the record that is returned, DEVICE_REREAD<stream> is
 -- where reading begins if not at the cursor. {'unknown'}: there is no such device; {'wrong'}: the secret is not
--- its own (see lib/joined.lua). {'had'}: it is told again, and this or a later session has the device.
+-- its own (see lib/joined.lua). {'had'}: it is replayed, and this or a later session has the device.
 -- uses: joined, fields, devices, device_errands, bind, jwt_topics, check_groups, opening, device_events
 local FIRST_SESSION = 5
 local boot, node, retention_seconds, several = unpack(ARGV, 1, 4)

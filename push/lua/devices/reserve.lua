@@ -3,7 +3,7 @@
 -- ARGV: id, digest ('' where there is no key), `to`.
 -- Returns {id, answer}: with a key that came before, the id of then, and the answer of then if there
 -- was one; or {'mismatch'} for another request.
--- uses: fields, ledger
+-- uses: fields, ledger, idempotency
 local id, digest, to = ARGV[1], ARGV[2], ARGV[3]
 if digest ~= '' then
   local kept = redis.call('HMGET', KEYS[2], 'digest', 'id', 'answer')
@@ -11,7 +11,7 @@ if digest ~= '' then
   if kept[3] then return { kept[2], kept[3] } end
   id = kept[2] or id
   redis.call('HSET', KEYS[2], 'digest', digest, 'id', id)
-  redis.call('EXPIRE', KEYS[2], DAY_SECONDS)
+  redis.call('EXPIRE', KEYS[2], IDEMPOTENCY_KEY_SECONDS)
 end
 local key, now_ms = message_key(id), str(clock_ms())
 if redis.call('EXISTS', key) == 0 then

@@ -1,7 +1,7 @@
 -- An event of a group: a PUSH of kind `group`.
 -- uses: request
 
--- Its id and body. Names need no escapes. No users: it is about the group as a whole.
+-- Its id and content. Names need no escapes. No users: it is about the group as a whole.
 local function event_of(gid, event, users)
   local id = request.id
   local by = request.by == '' and 'null' or '"' .. request.by .. '"'

@@ -11,8 +11,8 @@ local function notify_device(record, token)
   if not kept[1] then return 0 end
   local offset, stream = offset_text(next_offset()), 'dev:' .. token
   local change = { op = 'changed', user = kept[2] or '', ended = table.concat(ended, ' ') }
-  local id, body = 'c' .. offset, cjson.encode(change)
-  local previous = append(stream, offset, DAY_SECONDS, id, ENTRY_CONTROL, body)
-  announce(stream, previous, offset, DAY_SECONDS, id, ENTRY_CONTROL, body, '0')
+  local id, content = 'c' .. offset, cjson.encode(change)
+  local previous = append(stream, offset, DAY_SECONDS, id, ENTRY_CONTROL, content)
+  announce(stream, previous, offset, DAY_SECONDS, id, ENTRY_CONTROL, content, '0')
   return offset
 end

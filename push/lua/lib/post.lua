@@ -31,9 +31,9 @@ end
 -- Into the log, at `offset` (as text), and on the channel. `keep`: how many entries the log of a device
 -- (`max_backlog`), or one that many follow (`max_shared`), may have; `keep.trace`: see channel.lua. Returns how
 -- many connectors got it.
-local function post(stream, offset, ttl, id, field, body, keep, collapse)
+local function post(stream, offset, ttl, id, field, content, keep, collapse)
   local removes = collapse and replace(stream, collapse, offset) or '0'
-  local previous = append(stream, offset, ttl, id, field, body, collapse)
+  local previous = append(stream, offset, ttl, id, field, content, collapse)
   if previous ~= '0' then
     local max, code = keep.max_shared, DROPPED_RETENTION
     if string.sub(stream, 1, 4) == 'dev:' then
@@ -42,5 +42,5 @@ local function post(stream, offset, ttl, id, field, body, keep, collapse)
     local dropped = trim_to(stream, max, code)
     if dropped then removes = '-' .. dropped end
   end
-  return announce(stream, previous, offset, ttl, id, field, body, removes, keep.trace)
+  return announce(stream, previous, offset, ttl, id, field, content, removes, keep.trace)
 end

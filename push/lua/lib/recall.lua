@@ -8,7 +8,7 @@ local function recall_kept(owner, seq, from)
 end
 
 -- A PUSH that says so. `by`: '' is the backend.
-local function recall_body(id, conversation, seq, by)
+local function recall_content(id, conversation, seq, by)
   local name = by == '' and 'null' or '"' .. by .. '"'
   local head = '{"id":"' .. id .. '","kind":"recall","conversation":"' .. conversation .. '","seq":'
   return head .. str(seq) .. ',"by":' .. name .. ',"data":null}'

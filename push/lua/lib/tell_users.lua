@@ -3,7 +3,7 @@
 
 local function tell_users(gid, event, users)
   for _, user in ipairs(users) do
-    local id, body = event_of(gid, event, { user })
-    post_to_user(user, id, body, '')
+    local id, content = event_of(gid, event, { user })
+    post_to_user(user, id, content, '')
   end
 end

@@ -1,9 +1,9 @@
 -- A PUSH to a user.
 -- uses: push, for_user
 
-function WORK.post(user, id, body, collapse)
-  post_push('user:' .. user, id, body, collapse ~= '' and collapse or nil)
+function WORK.post(user, id, content, collapse)
+  post_push('user:' .. user, id, content, collapse ~= '' and collapse or nil)
 end
 
 -- `collapse` may be ''.
-local function post_to_user(user, id, body, collapse) for_user('post', user, id, body, collapse) end
+local function post_to_user(user, id, content, collapse) for_user('post', user, id, content, collapse) end

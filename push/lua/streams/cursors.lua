@@ -2,7 +2,7 @@
 -- Counting goes from where the record says that the device was, so that a call which is made again,
 -- or by a session that read the same once more, counts nothing twice.
 -- KEYS: clock.
--- ARGV: {messages, moves} as msgpack (see push/streams/cursors/moves.py); 'again' when the same was told to
+-- ARGV: {messages, moves} as msgpack (see push/streams/cursors/moves.py); 'replay' when the same was told to
 -- another master, '' the first time.
 -- Messages are offset, id, offset, id, ...: those that a cursor has to tell of.
 -- A move is stream, offset, position, first, last, more, n, and then n times token, session: of all holders
@@ -18,7 +18,7 @@
 local MOVE_VALUES = 7
 local NO_EXCEPTIONS, NOTHING_LATE = {}, {}
 local messages, moves = unpack(cmsgpack.unpack(ARGV[1]))
-local is_again = ARGV[2] == 'again'
+local is_replay = ARGV[2] == 'replay'
 local lost = {}
 local written = {}
 local done = {}
@@ -83,15 +83,15 @@ end
 -- With counters, what was counted before is replaced; it is known only from what the record says: the
 -- cursor of this session, which passed it with that code, is stored. `done_before`: where it was before this
 -- call, nil if the session does not follow; `began`: where it began to follow.
--- Told again, one that is not passed by this call may have been counted by the first: what is counted remains.
+-- In a replay, one that is not passed by this call may have been counted by the first: what is counted remains.
 local function count_late(token, is_holder, done_before, began)
   for _, message in ipairs(late) do
     local id, at, code = unpack(message)
     if listed then
       record_outcome(stream, id, token, ACKNOWLEDGED, true)
-    elseif is_holder and done_before and at > done_before or is_holder and code == '' and not is_again then
+    elseif is_holder and done_before and at > done_before or is_holder and code == '' and not is_replay then
       add(done, id, ACKNOWLEDGED)
-    elseif is_holder and done_before and at > began and not is_again then
+    elseif is_holder and done_before and at > began and not is_replay then
       add(replaced, id, code)
     end
   end

@@ -1,27 +1,27 @@
 -- Append messages to the logs of their streams and announce them on the channels, or only announce them.
 -- KEYS: clock.
 -- ARGV: how many entries the log of a device may have, and a log that many follow; then each message as
--- msgpack (`Message` in push/streams/publisher.py).
+-- msgpack (`StreamMessage` in push/streams/publisher.py).
 -- Returns for each message {now, offset, id} and per stream how many got it, -1 where the key that must be there
 -- is not. With an idempotency key that came before: the same answer again, or {'mismatch'} for another request.
 -- {'late'} for a message whose caller has given up; {'failed', why} for one that harms no other.
--- uses: channel, post, addressing
+-- uses: channel, post, addressing, idempotency
 local FIRST_MESSAGE = 3
 -- For all messages of the call, see `post`.
 local keep = { max_backlog = tonumber(ARGV[1]), max_shared = tonumber(ARGV[2]) }
 
 -- The list of servers was changed since this key came: some of its streams may have been written then,
--- as the id `before` that the key had. Returns the body with that id.
-local function with_id(body, id, before)
-  local first, last = string.find(body, id, 1, true)
-  return first and string.sub(body, 1, first - 1) .. before .. string.sub(body, last + 1) or body
+-- as the id `before` that the key had. Returns the content with that id.
+local function with_id(content, id, before)
+  local first, last = string.find(content, id, 1, true)
+  return first and string.sub(content, 1, first - 1) .. before .. string.sub(content, last + 1) or content
 end
 
 -- `to_come`: how many messages of the call are after it.
 local function publish(item, to_come)
-  -- Its 12 values, which come after one byte that says so: no table is made of them.
-  local _, waited_us, id, body, ttl, field, streams, stored, to, collapse, trace, idem, digest =
-    cmsgpack.unpack_limit(item, 12, 1)
+  -- Its 13 values, which come after one byte that says so: no table is made of them.
+  local _, waited_us, id, content, ttl, field, streams, guard, stored, to, collapse, trace, idem, digest =
+    cmsgpack.unpack_limit(item, 13, 1)
   if now > deadline - waited_us then return { 'late' } end
   local moved = false
   if idem then
@@ -30,7 +30,7 @@ local function publish(item, to_come)
     if kept[2] then return cmsgpack.unpack(kept[2]) end
     if kept[1] then
       moved = true
-      id, body = kept[3], with_id(body, id, kept[3])
+      id, content = kept[3], with_id(content, id, kept[3])
     end
   end
 
@@ -39,25 +39,25 @@ local function publish(item, to_come)
   local offset, reply = offset_text(at), { now, at, id, false }
   local addressed, known = {}, false
 
-  for i = 1, #streams, 2 do
-    local stream, guard = streams[i], streams[i + 1]
+  for i = 1, #streams do
+    local stream = streams[i]
     local before = moved and redis.call('HGET', idem, 's:' .. stream)
     local connectors = -1
     if before then
       connectors = tonumber(before)
       known = known or before ~= '-1'
-    elseif guard == '' or redis.call('EXISTS', prefix .. guard) == 1 then
+    elseif not guard or redis.call('EXISTS', prefix .. guard .. string.match(stream, ':(.*)')) == 1 then
       addressed[#addressed + 1] = stream
-      connectors = stored and post(stream, offset, ttl, id, field, body, keep, collapse)
-        or announce(stream, '0', offset, ttl, id, field, body, '0', trace)
+      connectors = stored and post(stream, offset, ttl, id, field, content, keep, collapse)
+        or announce(stream, '0', offset, ttl, id, field, content, '0', trace)
     end
-    reply[(i + 7) / 2] = connectors -- after the first three
+    reply[i + 3] = connectors
   end
 
   if to and #addressed > 0 then begin_record(id, to, offset, ttl, addressed, trace, not idem) end
   if idem and (known or #addressed > 0) then
     redis.call('HSET', idem, 'digest', digest, 'reply', cmsgpack.pack(reply))
-    redis.call('EXPIRE', idem, DAY_SECONDS)
+    redis.call('EXPIRE', idem, IDEMPOTENCY_KEY_SECONDS)
   end
   return reply
 end

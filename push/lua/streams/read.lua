@@ -18,7 +18,7 @@ local function read(log, after, count)
     local page = redis.call('XRANGE', log, str(after + 1), '+', 'COUNT', wanted)
     for _, entry in ipairs(page) do
       entries[#entries + 1] = entry
-      local size = #entry_body(entry)
+      local size = #entry_content(entry)
       left = left - size
       largest = math.max(largest, size)
     end

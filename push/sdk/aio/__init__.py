@@ -1,6 +1,7 @@
 """The asyncio client: `async with PushClient(...) as client: async for message in client: …`."""
 
-from push.sdk.aio.chat import Chat, Group
+from push.sdk.aio.chat import AsyncioChat as Chat
+from push.sdk.aio.chat import AsyncioGroup as Group
 from push.sdk.aio.client import PushClient
 from push.sdk.aio.message import ChatMessage, GroupChange, Message, Recall, Receipt, Typing
 from push.sdk.core.actions import ClientState

@@ -36,7 +36,7 @@ class AsyncioAsking(Protocol):
     async def _send(self, request: ChatRequest[T], timeout: float | None) -> T: ...
 
 
-class Chat:
+class AsyncioChat:
     """A conversation with a user, by its name `user:<the other>`."""
 
     def __init__(self, client: AsyncioAsking, conversation: str) -> None:
@@ -112,7 +112,7 @@ class Chat:
         await self._client._ask(requests.typing(self.conversation))
 
 
-class Group(Chat):
+class AsyncioGroup(AsyncioChat):
     """A group and its conversation. `group` is its id."""
 
     @property
@@ -177,17 +177,17 @@ class Group(Chat):
 class AsyncioChatMethods:
     """The part of a client that is about chat."""
 
-    def chat(self: AsyncioAsking, user: str) -> Chat:
+    def chat(self: AsyncioAsking, user: str) -> AsyncioChat:
         """The conversation with a user."""
-        return Chat(self, USER + user)
+        return AsyncioChat(self, USER + user)
 
-    def group(self: AsyncioAsking, group: str) -> Group:
+    def group(self: AsyncioAsking, group: str) -> AsyncioGroup:
         """A group, by its id."""
-        return Group(self, GROUP + group)
+        return AsyncioGroup(self, GROUP + group)
 
-    def conversation(self: AsyncioAsking, name: str) -> Chat:
+    def conversation(self: AsyncioAsking, name: str) -> AsyncioChat:
         """A conversation by its name, as messages have it: `user:<the other>`, `group:<group>`."""
-        return Group(self, name) if name.startswith(GROUP) else Chat(self, name)
+        return AsyncioGroup(self, name) if name.startswith(GROUP) else AsyncioChat(self, name)
 
     async def create_group(
         self: AsyncioAsking,
@@ -196,13 +196,13 @@ class AsyncioChatMethods:
         *,
         type: requests.GroupType | None = None,
         extra: object = None,
-    ) -> Group:
+    ) -> AsyncioGroup:
         """A new group, whose owner is this user; `group.info()` tells the rest.
 
         When `ConnectionFailed` is raised it is not known whether there is one now.
         """
         made = await self._ask(requests.create_group(name, members, type, extra))
-        return Group(self, GROUP + made.group)
+        return AsyncioGroup(self, GROUP + made.group)
 
     async def conversations(
         self: AsyncioAsking, *, page: int = PAGE

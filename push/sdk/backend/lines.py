@@ -12,7 +12,9 @@ parent's sockets; if it wrote to them, both would read each other's answers. So 
 from __future__ import annotations
 
 import asyncio
+import codecs
 import os
+import ssl
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -24,6 +26,11 @@ from push.sdk.errors import ClientClosed
 
 MAX_LINES = 32  # calls at once; more wait for their turn
 LIMITS = httpx.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=5.0)
+# httpx loads most of its modules with its first client, and a socket the codec of names with its
+# first host. In the child of a `fork()` at that moment nobody could call: a module that another
+# thread was loading stays locked in it.
+httpx.HTTPTransport(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)).close()
+codecs.lookup("idna")
 
 
 class Lines:

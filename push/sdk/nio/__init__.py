@@ -6,7 +6,8 @@ HTTP client.
 
 from push.sdk.core.actions import ClientState
 from push.sdk.credentials import Credentials
-from push.sdk.nio.chat import Chat, Group
+from push.sdk.nio.chat import BlockingChat as Chat
+from push.sdk.nio.chat import BlockingGroup as Group
 from push.sdk.nio.client import PushClient
 from push.sdk.nio.message import ChatMessage, GroupChange, Message, Recall, Receipt, Typing
 

@@ -36,7 +36,7 @@ class BlockingAsking(Protocol):
     def _send(self, request: ChatRequest[T], timeout: float | None) -> T: ...
 
 
-class Chat:
+class BlockingChat:
     """A conversation with a user, by its name `user:<the other>`."""
 
     def __init__(self, client: BlockingAsking, conversation: str) -> None:
@@ -111,7 +111,7 @@ class Chat:
         self._client._ask(requests.typing(self.conversation))
 
 
-class Group(Chat):
+class BlockingGroup(BlockingChat):
     """A group and its conversation. `group` is its id."""
 
     @property
@@ -175,17 +175,17 @@ class Group(Chat):
 class BlockingChatMethods:
     """The part of a client that is about chat."""
 
-    def chat(self: BlockingAsking, user: str) -> Chat:
+    def chat(self: BlockingAsking, user: str) -> BlockingChat:
         """The conversation with a user."""
-        return Chat(self, USER + user)
+        return BlockingChat(self, USER + user)
 
-    def group(self: BlockingAsking, group: str) -> Group:
+    def group(self: BlockingAsking, group: str) -> BlockingGroup:
         """A group, by its id."""
-        return Group(self, GROUP + group)
+        return BlockingGroup(self, GROUP + group)
 
-    def conversation(self: BlockingAsking, name: str) -> Chat:
+    def conversation(self: BlockingAsking, name: str) -> BlockingChat:
         """A conversation by its name, as messages have it: `user:<the other>`, `group:<group>`."""
-        return Group(self, name) if name.startswith(GROUP) else Chat(self, name)
+        return BlockingGroup(self, name) if name.startswith(GROUP) else BlockingChat(self, name)
 
     def create_group(
         self: BlockingAsking,
@@ -194,13 +194,13 @@ class BlockingChatMethods:
         *,
         type: requests.GroupType | None = None,
         extra: object = None,
-    ) -> Group:
+    ) -> BlockingGroup:
         """A new group, whose owner is this user; `group.info()` tells the rest.
 
         When `ConnectionFailed` is raised it is not known whether there is one now.
         """
         made = self._ask(requests.create_group(name, members, type, extra))
-        return Group(self, GROUP + made.group)
+        return BlockingGroup(self, GROUP + made.group)
 
     def conversations(self: BlockingAsking, *, page: int = PAGE) -> Iterator[Conversation]:
         """All conversations of this user, the latest first, `page` a request."""

@@ -152,7 +152,7 @@ class CursorWriter:
             batch += moves_of(taken, self._late)
             if batch:
                 told, server = encoded(batch), self._server
-                lost: list[int] = await server.replayed.run(_script, [told, ""], [told, "again"])
+                lost: list[int] = await server.replayed.run(_script, [told, ""], [told, "replay"])
                 if lost:
                     holders = [holder for move in batch for _, holder in move.members]
                     for number in lost:

@@ -17,7 +17,14 @@ from push.connector.limits.large_requests import (
 )
 from push.connector.limits.read_queue import REQUESTS_AT_A_TIME
 from push.connector.requests.chat import MANY_USERS_BYTES
-from push.connector.requests.dispatch import Caller, Handler
+from push.connector.requests.dispatch import (
+    LONG_ANSWER_BYTES,
+    LONG_ANSWER_RESTS,
+    Caller,
+    Handler,
+    RequestDispatcher,
+)
+from push.runtime.places import TakenPlace
 from push.wire.api.groups import NewGroup
 from push.wire.signals import RequestName, Signal
 from tests.waiting import WaitUntil
@@ -125,3 +132,32 @@ async def test_changes_of_groups_are_made_a_few_at_a_time(
             answer = await client.answer(Signal.PUB_ACK, 100 + change)
             assert json.loads(answer.body)["name"] == f"g{change}"
     assert running.most == LARGE_REQUESTS_AT_A_TIME
+
+
+@pytest_twisted.ensureDeferred
+async def test_after_a_long_answer_the_place_rests(
+    node: Any, device: Callable[..., Awaitable[Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = await device(acks=True)
+    await node.devices.bind("anna", client._credentials["token"])
+    members = [f"member{number:04}" for number in range(200)]
+    group = (await node.chat.groups.create("anna", NewGroup("g", members=members))).group
+    places: dict[int, TakenPlace] = {}
+    carry_out = RequestDispatcher._carry_out
+
+    async def noted(self: Any, device: Any, request: Any, place: TakenPlace) -> None:
+        places[request.message_id] = place
+        await carry_out(self, device, request, place)
+
+    monkeypatch.setattr(RequestDispatcher, "_carry_out", noted)
+    sizes = {}
+    for number, limit in ((100, 200), (101, 1)):
+        raw = json.dumps({"group": group, "limit": limit}).encode()
+        client.write_frame(Signal.PUBLISH, RequestName.GPGM, number, raw)
+        sizes[number] = len((await client.answer(Signal.PUB_ACK, number)).body)
+
+    assert sizes[100] >= LONG_ANSWER_BYTES > sizes[101]
+    assert {number: place.rests for number, place in places.items()} == {
+        100: LONG_ANSWER_RESTS,
+        101: 0.0,
+    }

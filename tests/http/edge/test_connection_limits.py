@@ -321,9 +321,9 @@ def test_a_part_of_a_batch_has_a_mebibyte(web: Web, monkeypatch: pytest.MonkeyPa
     parts: list[int] = []
     push_batch = web.behind.push_batch
 
-    async def noting(items: Any) -> Any:
+    async def noting(items: Any, owner: str) -> Any:
         parts.append(len(items))
-        return await push_batch(items)
+        return await push_batch(items, owner)
 
     monkeypatch.setattr(web.behind, "push_batch", noting)
     web.request("POST", "/v1/push/batch", large_batch(20, 200_000))

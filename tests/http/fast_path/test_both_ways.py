@@ -1,4 +1,4 @@
-"""The direct way beside the ordinary one, case by case: answers, limits, counts and traces."""
+"""The fast path beside the ordinary way, case by case: answers, limits, counts and traces."""
 
 from __future__ import annotations
 
@@ -274,7 +274,7 @@ def both(make_web: MakeWeb, behind: Behind, monkeypatch: pytest.MonkeyPatch) -> 
     def compare(pieces: Sequence[bytes], **options: Any) -> tuple[Seen, Seen, int]:
         seen: list[Seen] = []
         plain = 0
-        for is_direct in (True, False):
+        for is_fast in (True, False):
             behind.pushed.clear()
             behind.keys.clear()
             audit, tracer = Trail(), Traces()
@@ -292,7 +292,7 @@ def both(make_web: MakeWeb, behind: Behind, monkeypatch: pytest.MonkeyPatch) -> 
             reader: Any = web.site.reader  # type: ignore[attr-defined]
             read = reader.read
 
-            def counted(*arguments: Any, read: Any = read, counts: bool = is_direct) -> Any:
+            def counted(*arguments: Any, read: Any = read, counts: bool = is_fast) -> Any:
                 nonlocal plain
                 found = read(*arguments) if counts else None
                 plain += found is not None
@@ -306,7 +306,7 @@ def both(make_web: MakeWeb, behind: Behind, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("name", DIRECT)
-def test_a_plain_request_is_answered_directly_and_as_by_the_ordinary_way(
+def test_a_plain_request_takes_the_fast_path_and_is_answered_as_by_the_ordinary_way(
     both: Any, name: str
 ) -> None:
     direct, ordinary, plain = both(DIRECT[name])
@@ -322,7 +322,7 @@ def test_everything_unusual_takes_the_ordinary_way(both: Any, name: str) -> None
 
 
 @pytest.mark.parametrize("name", ORDINARY)
-def test_what_is_unusual_is_not_answered_directly(web: Web, name: str) -> None:
+def test_what_is_unusual_does_not_take_the_fast_path(web: Web, name: str) -> None:
     """Not even where it would make no difference."""
     reader: PlainReader = web.site.reader  # type: ignore[attr-defined]
     for piece in ORDINARY[name]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -89,13 +89,13 @@ def pushes_of(node: Node) -> list[Push]:
     service = node.domain.pushing
     push, push_batch = service.push, service.push_batch
 
-    async def noted(item: Push) -> PushResult:
+    async def noted(item: Push, owner: Hashable) -> PushResult:
         pushed.append(item)
-        return await push(item)
+        return await push(item, owner)
 
-    async def all_noted(items: Sequence[Push]) -> list[PushResult | RequestError]:
+    async def all_noted(items: Sequence[Push], owner: Hashable) -> list[PushResult | RequestError]:
         pushed.extend(items)
-        return await push_batch(items)
+        return await push_batch(items, owner)
 
     service.push, service.push_batch = noted, all_noted  # type: ignore[method-assign]
     return pushed

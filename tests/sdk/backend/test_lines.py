@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -19,9 +20,10 @@ from push.sdk.backend.lines import MAX_LINES
 from push.sdk.errors import ClientClosed, PushError
 from tests.amounts import amount
 
-CALLS = amount(200, 600)
+CALLS = amount(100, 600)
+ANSWERS = amount(20, 50)
 # So many that a cost which grows with their number shows.
-MANY_CALLS = 600
+MANY_CALLS = amount(300, 600)
 
 
 @pytest.fixture
@@ -94,8 +96,8 @@ def echo_names(server: HTTPServer) -> None:
 
 
 def ask_often(api: PushAPI, name: str) -> int:
-    """How many of 50 answers were somebody else's."""
-    return sum(api.device(name)["token"] != name for _ in range(50))
+    """How many answers were somebody else's."""
+    return sum(api.device(name)["token"] != name for _ in range(ANSWERS))
 
 
 def test_both_sides_of_a_fork_get_their_own_answers(server: HTTPServer):
@@ -119,6 +121,20 @@ def test_a_fork_while_all_connections_are_lent_stops_nobody(server: HTTPServer):
         running = [threads.submit(ask_often, api, f"t{n}") for n in range(MAX_LINES + 8)]
         assert in_child(lambda: ask_often(api, "child")) == 0
         assert [call.result() for call in running] == [0] * len(running)
+
+
+def test_a_first_call_loads_no_module_that_a_fork_would_leave_locked(server: HTTPServer):
+    server.answer(Answer(200, {"a": 1}))
+    code = (
+        "import sys\n"
+        "from push.sdk.backend import PushAPI\n"
+        "before = set(sys.modules)\n"
+        "PushAPI(sys.argv[1]).stats()\n"
+        "print(sorted(set(sys.modules) - before))\n"
+    )
+    command = [sys.executable, "-c", code, server.url]
+    said = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (said.stdout, said.stderr) == ("[]\n", "")
 
 
 def test_an_asyncio_client_works_in_the_child_too(server: HTTPServer):

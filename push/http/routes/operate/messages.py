@@ -7,7 +7,8 @@ from msgspec import UNSET
 from push.http.framework.route import DocumentedResponse, Request, Response, Route, json_answer
 from push.observe.recent import RecentMessages
 from push.pushing.service import PushService
-from push.runtime.tasks import Semaphore, gather
+from push.runtime.owner_queue import FairSemaphore
+from push.runtime.tasks import gather
 from push.streams.ledger import DeliveryCounts
 from push.wire.api.messages import MessageLedger
 from push.wire.api.operate.messages import RecentPage, RecentQuery
@@ -24,7 +25,7 @@ class RecentMessageRoutes:
     def __init__(self, recent: RecentMessages, pushing: PushService) -> None:
         self._recent = recent
         self._pushing = pushing
-        self._looking_up = Semaphore(1)
+        self._looking_up = FairSemaphore(1)
 
     @Route(
         "GET",
@@ -46,7 +47,7 @@ class RecentMessageRoutes:
         ids, cursor = await self._recent.page(target, query.since, query.cursor, query.limit)
         found: list[DeliveryCounts | None] = []
         for start in range(0, len(ids), ROWS_AT_ONCE):
-            async with self._looking_up:
+            async with self._looking_up.turn(call.turns_of):
                 part = ids[start : start + ROWS_AT_ONCE]
                 found += await gather(self._look_up(id) for id in part)
         names = MessageLedger.__struct_fields__

@@ -1,4 +1,4 @@
-"""That a session has a device is told again to a new master, which may have heard it before."""
+"""That a session has a device is replayed to a new master, which may have it."""
 
 from __future__ import annotations
 

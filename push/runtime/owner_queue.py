@@ -1,0 +1,76 @@
+"""Who waits for a turn: each owner gets one after the other, however many wait of one of them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator, Hashable
+from contextlib import asynccontextmanager
+from typing import Generic, TypeVar
+
+from twisted.internet.defer import Deferred
+
+Turn = TypeVar("Turn")
+
+
+class OwnerQueue(Generic[Turn]):
+    """Turns that are waited for. Those of one owner are in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[Hashable, deque[Deferred[Turn]]] = {}  # who is next first
+
+    def __bool__(self) -> bool:
+        return bool(self._waiting)
+
+    def wait(self, owner: Hashable) -> Deferred[Turn]:
+        """The caller that takes it by `pop` gives the turn by its callback."""
+        turn: Deferred[Turn] = Deferred(lambda turn: self._leave(owner, turn))
+        self._waiting.setdefault(owner, deque()).append(turn)
+        return turn
+
+    def pop(self) -> tuple[Hashable, Deferred[Turn]]:
+        """The next turn, and whose it is."""
+        owner = next(iter(self._waiting))
+        turns = self._waiting.pop(owner)
+        turn = turns.popleft()
+        if turns:
+            self._waiting[owner] = turns  # behind the others
+        return owner, turn
+
+    def _leave(self, owner: Hashable, turn: Deferred[Turn]) -> None:
+        self._waiting[owner].remove(turn)
+        if not self._waiting[owner]:
+            del self._waiting[owner]
+
+
+class FairSemaphore:
+    """At most so many of what runs inside `async with turns.turn(owner):` at a time. For what one
+    can ask for much of, where others ask for it, too."""
+
+    def __init__(self, at_a_time: int) -> None:
+        self._free = at_a_time
+        self._waiting: OwnerQueue[None] = OwnerQueue()
+        self._giving = False
+
+    @asynccontextmanager
+    async def turn(self, owner: Hashable) -> AsyncIterator[None]:
+        if self._free and not self._waiting:
+            self._free -= 1
+        else:
+            await self._waiting.wait(owner)
+        try:
+            yield
+        finally:
+            self._free += 1
+            self._give()
+
+    def _give(self) -> None:
+        if self._giving:
+            return  # one that was given a turn has ended at once: the caller that gives sees it
+        self._giving = True
+        try:
+            while self._free and self._waiting:
+                self._free -= 1
+                _, turn = self._waiting.pop()
+                turn.callback(None)
+        finally:
+            self._giving = False
