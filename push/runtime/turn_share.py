@@ -43,6 +43,11 @@ class TurnShare:
         else:
             work()
 
+    def later(self, work: Callable[[], object]) -> None:
+        """Do a step in one of the next turns, even if something is left of this one."""
+        self._waiting.append(work)
+        self._turn.request()
+
     async def step(self) -> None:
         """Returns when the caller may do a step."""
         if self._waiting or not self._take_step():

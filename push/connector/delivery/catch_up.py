@@ -62,11 +62,22 @@ class CatchUp:
 
     def wake(self, device: DeviceSession) -> None:
         """Read on for a device, if it is behind and has room."""
+        if self._is_to_begin(device):
+            self._steps.do(partial(self._begin, device))
+
+    def wake_later(self, device: DeviceSession) -> None:
+        """The same, but in a later turn: what is being handed out in this one must not be
+        overtaken."""
+        if self._is_to_begin(device):
+            self._steps.later(partial(self._begin, device))
+
+    def _is_to_begin(self, device: DeviceSession) -> bool:
         if device in self._woken:
             self._woken[device] = True
         elif self._wants(device):
             self._woken[device] = False
-            self._steps.do(partial(self._begin, device))
+            return True
+        return False
 
     def _begin(self, device: DeviceSession) -> None:
         self._port.tasks.run(device.connection, self._run(device))
@@ -138,13 +149,18 @@ class CatchUp:
     ) -> bool:
         # What the channels have handed on was in the logs before: this read misses none of it. It
         # counts when the server has lost its clock, which then is behind the channels.
-        handed_on = [channel.last for channel, _ in behind]
+        before = [(channel.last, channel.known) for channel, _ in behind]
+        losses = server.losses
         reading = await server.pages.read([(c, f.position, room) for c, f in behind])
         helped, device = False, part.device
-        for (channel, subscription), page, offset in zip(
-            behind, reading.pages, handed_on, strict=True
+        if server.losses != losses or not self._freshness.may_hand_out(device):
+            return True  # the pages had to wait, and may say too little now: they are read again
+        for (channel, subscription), page, (offset, was_known) in zip(
+            behind, reading.pages, before, strict=True
         ):
-            if device.subscriptions.get(subscription.stream) is subscription:
+            if was_known and not channel.known:
+                helped = True  # the channel has lost something since: the log is read again
+            elif device.subscriptions.get(subscription.stream) is subscription:
                 complete_to = max(reading.clock_us, offset)
                 written_before = self._delivery_policy.written
                 helped |= self._take(part, channel, subscription, page, reading.now_us, complete_to)

@@ -108,7 +108,7 @@ class FanOut:
                 self._deliveries.begin(self._tracer, channel.stream, batch, len(followers))
             others = self._write_whole(channel, batch, followers.items(), self._turn.add)
             if others:
-                self._behind += self._write_singly(channel, batch, others, self._turn.add)
+                self._write_singly(channel, batch, others, self._turn.add)
         else:
             self._rounds[channel] = self._round(channel, [batch])
 
@@ -143,11 +143,14 @@ class FanOut:
         self._turn.write()
         if self._call is None:
             self._run_slices()
+        self._wake_behind()
+        if self._tracer is not None:
+            self._deliveries.end()
+
+    def _wake_behind(self) -> None:
         behind, self._behind = self._behind, []
         for device in behind:
             self._port.catch_up.wake(device)
-        if self._tracer is not None:
-            self._deliveries.end()
 
     def gap_closed(self, channel: Channel) -> None:
         """What the channel lost was read from the log."""
@@ -180,8 +183,7 @@ class FanOut:
                     part = [target for target in part if followers.get(target[0]) is target[1]]
                 others = self._write_whole(channel, batch, part, write_to_all)
                 if others:
-                    for device in self._write_singly(channel, batch, others, write_to_all):
-                        self._port.catch_up.wake(device)
+                    self._write_singly(channel, batch, others, write_to_all)
             del self._rounds[channel]  # the others come first
             if current.place < len(current.targets):
                 self._rounds[channel] = current
@@ -191,7 +193,11 @@ class FanOut:
                 break
         self._left_bytes = BYTES_PER_TURN  # of the next turn
         if self._rounds:
-            self._call = self._reactor.callLater(0, self._run_slices)
+            self._call = self._reactor.callLater(0, self._go_on)
+
+    def _go_on(self) -> None:
+        self._run_slices()
+        self._wake_behind()
 
     def _end_round(self, channel: Channel, ended: _Round) -> None:
         if ended.deliveries is not None:
@@ -271,13 +277,13 @@ class FanOut:
 
     def _write_singly(
         self, channel: Channel, batch: Batch, targets: Targets, write: _Write
-    ) -> list[DeviceSession]:
-        """Message by message, what each session may have of `batch`. Returns those that must read
-        on from here; one that had to before does already, or will when it has room."""
+    ) -> None:
+        """Message by message, what each session may have of `batch`. One that falls behind with it
+        is to be woken; one that was behind before reads on, or will when it has room."""
         policy, written_before = self._delivery_policy, self._delivery_policy.written
         now, cursors = self._reactor.seconds(), self._port.streams.cursors
         due_slot = self._wheel.slot_of(now + self._redeliver_after_seconds)
-        targets, behind = list(targets), []
+        targets = list(targets)
         for device, subscription in targets:
             connection = device.connection
             if connection.blocked:
@@ -298,12 +304,11 @@ class FanOut:
             if connection.due_slot > due_slot:
                 self._wheel.put(connection, due_slot)
             if was_live and not subscription.live:
-                behind.append(device)
+                self._behind.append(device)
         policy.note_written(channel.stream, written_before)
         for entry in batch.controls:  # then `targets` are all sessions
             for device, _ in targets:
                 self._port.subscriptions.changed(device, entry)
-        return behind
 
     def _blocked(self, device: DeviceSession, subscription: Subscription, batch: Batch) -> None:
         """Stored messages stay in the log until the device drains; others may wait a little."""

@@ -26,6 +26,7 @@ from push.runtime.places import Places
 from push.runtime.ports import Clock
 from push.runtime.tasks import gather_deferreds
 from push.runtime.timers import sleep
+from push.runtime.turn_share import TurnShare
 from push.session.entry import Entry
 from push.session.subscription import Subscription
 from push.session.transitions import State
@@ -35,6 +36,9 @@ from push.wire.signals import TAKEN_OVER_REASON, DisconnectCode
 
 RETRY_SECONDS = 1.0
 RECORDS_AT_A_TIME = 8  # that are read again, at first: a new group changes all its members'
+# That were read again are applied in a turn of the reactor.
+RECORDS_PER_TURN = 64
+SECONDS_PER_TURN = 0.002
 EVERYONE = "*"
 
 
@@ -113,9 +117,11 @@ class SessionSubscriptions:
         # none.
         self._refreshes: dict[DeviceSession, _Refresh] = {}
         self._reading = Places(reactor, RECORDS_AT_A_TIME)
+        self._applying = TurnShare(reactor, RECORDS_PER_TURN, SECONDS_PER_TURN)
 
     def stop(self) -> None:
         self._reading.stop()
+        self._applying.stop()
 
     def begin(self, device: DeviceSession, subscriptions: Iterable[Subscription]) -> Deferred[Any]:
         """Follow; fires when all channels are subscribed to."""
@@ -265,7 +271,7 @@ class SessionSubscriptions:
                 except RequestError:  # while it was read, a newer connection took the device
                     self._taken_over(device)
                     return
-                await self._streams.steps.step()  # a new group changes all its members' records
+                await self._applying.step()
                 if refresh.again:
                     continue  # what was asked for before a change is not applied after it
                 if not self._is_held(record, device):
@@ -331,16 +337,19 @@ class SessionSubscriptions:
             await self.add(device, added)
 
     async def add(self, device: DeviceSession, added: list[Subscription]) -> None:
-        """A live session follows `added` too, and is told."""
-        await self.begin(device, added)
+        """A live session follows `added` too, and is told of each when it does: a server that is
+        away holds up its own streams only."""
+        await gather_deferreds(
+            [self.begin(device, [each]).addCallback(self._added, device, each) for each in added]
+        )
         if device.is_over:
             self.end(device)
-            return
-        for subscription in added:
-            # One that ended while its channel was being subscribed to is not announced.
-            if device.subscriptions.get(subscription.stream) is subscription:
-                self._notify(device, subscription.stream, "follow", str(subscription.position))
-        self._port.catch_up.wake(device)
+
+    def _added(self, result: None, device: DeviceSession, subscription: Subscription) -> None:
+        # One that ended while its channel was being subscribed to is not announced.
+        if not device.is_over and device.subscriptions.get(subscription.stream) is subscription:
+            self._notify(device, subscription.stream, "follow", str(subscription.position))
+            self._port.catch_up.wake_later(device)
 
     def remove(self, device: DeviceSession, stream: str) -> None:
         """A live session no longer follows `stream`, and is told."""
@@ -362,6 +371,7 @@ class SessionSubscriptions:
         if device.protocol.window is not None:
             device.protocol.window.forget(subscription)
         self._notify(device, subscription.stream, "unfollow", msgspec.UNSET)
+        self._port.catch_up.wake_later(device)  # its messages have made room for other streams'
 
     def _notify(
         self, device: DeviceSession, stream: str, kind: str, offset: str | msgspec.UnsetType

@@ -49,6 +49,9 @@ class ReadingOn(Protocol):
     def wake(self, device: DeviceSession) -> None:
         """Read on for a session that is behind, if it has room."""
 
+    def wake_later(self, device: DeviceSession) -> None:
+        """The same, in a later turn."""
+
 
 class RunningRequests(Protocol):
     """What devices have asked for (`connector.requests.dispatch`)."""

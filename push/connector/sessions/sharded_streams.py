@@ -25,7 +25,7 @@ from push.streams.shared_reader import SharedLogReader
 
 # Of a turn of the reactor, for sessions that read on in logs, or whose records were read again:
 # what comes live, acknowledgements and requests do not wait for them, however many they are.
-STEPS_PER_TURN = 16  # each at most a window for one session
+STEPS_PER_TURN = 64  # each at most a window for one session
 SECONDS_PER_TURN = 0.004
 
 
@@ -69,6 +69,11 @@ class ServerStreams:
         self.pages = SharedLogReader(server, self.reader, self.log_cache, steps)
         self.cursors = CursorWriter(reactor, server, on_lost)
         self.counts = EphemeralCounts(reactor, server)
+
+    @property
+    def losses(self) -> int:
+        """Of connections for channels: whenever it has grown, messages may have been missed."""
+        return self.server.subscriptions.losses
 
 
 class ShardedStreams:

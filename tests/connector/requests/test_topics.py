@@ -289,6 +289,29 @@ async def test_what_waited_for_a_device_that_unsubscribes_is_counted_and_never_c
 
 
 @pytest_twisted.ensureDeferred
+async def test_room_that_the_end_of_a_stream_makes_is_for_the_others(
+    two: list[Any], join: Make, wait_until: WaitUntil
+) -> None:
+    """More than half of its window is taken, so what is behind waits for room."""
+    client = await join(acks=False, window=4)
+    await subscribe(client, "news")
+    for n in range(4):
+        await two[1].push("topic", "news", data=n)
+    await wait_until(lambda: client.numbers == [0, 1, 2, 3])
+    await two[1].push("all", data="late")
+    [device] = two[0].gateway.sessions.values()
+    await wait_until(lambda: not device.subscriptions["all"].live)
+    client.ack(next(each for each in client.pushes if each.message_id))
+    await wait_until(lambda: device.protocol.window.used == 3)
+
+    await unsubscribe(client, "news")
+
+    await wait_until(lambda: client.numbers == [0, 1, 2, 3, "late"])
+    await two[1].push("all", data="room")
+    await wait_until(lambda: client.numbers == [0, 1, 2, 3, "late", "room"])
+
+
+@pytest_twisted.ensureDeferred
 async def test_subscribed_again_it_begins_anew(
     two: list[Any], join: Make, again: Make, wait_until: WaitUntil
 ) -> None:

@@ -1,0 +1,147 @@
+"""Sessions that are behind are woken by all that may help, and get nothing that is outdated."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet.defer import Deferred
+
+from push.session.subscription import Subscription
+from push.streams.log import LogReading
+from tests.waiting import WaitUntil
+
+Make = Callable[..., Awaitable[Any]]
+
+
+class HeldPages:
+    """What sessions of a node read in logs waits, as behind others in turns, until it is let go."""
+
+    def __init__(self, node: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.reads = 0  # whose pages wait
+        self._let_go: Deferred[None] | None = Deferred()
+        [subscription] = _of(node, "all")
+        pages = node.gateway.streams.of(subscription).pages
+        read = pages.read
+
+        async def held(wanted: Sequence[Any]) -> LogReading:
+            reading: LogReading = await read(wanted)
+            if self._let_go is not None:
+                self.reads += 1
+                await self._let_go
+            return reading
+
+        monkeypatch.setattr(pages, "read", held)
+
+    def let_go(self) -> None:
+        assert self._let_go is not None
+        waiting, self._let_go = self._let_go, None
+        waiting.callback(None)
+
+
+def _of(node: Any, stream: str) -> list[Subscription]:
+    """Of the one session of a node."""
+    [session] = node.gateway.sessions.values()
+    return [each for each in session.subscriptions.values() if each.stream == stream]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_page_that_had_to_wait_is_not_handed_to_a_session_that_is_in_doubt_since(
+    device: Make, node: Any, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its record may say that it is not to have it."""
+    client = await device(acks=True)
+    [session] = node.gateway.sessions.values()
+    [subscription] = _of(node, "all")
+    await wait_until(lambda: subscription.live)  # it has read what there was
+    subscription.live = False
+    await node.push("all", data="page")
+    await wait_until(lambda: node.hub.channels["all"].handed > subscription.position)
+    pages = HeldPages(node, monkeypatch)
+    node.gateway.catch_up.wake(session)
+    await wait_until(lambda: pages.reads)
+
+    unread: Deferred[None] = Deferred()
+    with monkeypatch.context() as slow:
+        slow.setattr(node.gateway.subscriptions, "refreshed", lambda _device: unread)
+        settled = node.gateway.freshness._doubt(session)
+        pages.let_go()
+        assert (client.numbers, subscription.live) == ([], False)
+        await node.push("all", data="more")
+        assert (client.numbers, subscription.live) == ([], False)
+    unread.callback(None)
+    await settled
+
+    await wait_until(lambda: client.numbers == ["page", "more"])
+
+
+@pytest.mark.parametrize("loses_connection", [False, True])
+@pytest_twisted.ensureDeferred
+async def test_what_a_channel_loses_while_a_page_waits_is_read(
+    device: Make,
+    node: Any,
+    wait_until: WaitUntil,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    loses_connection: bool,
+) -> None:
+    """Nobody is live then, so the channel is not repaired: the session must read once more."""
+    client = await device(acks=True)
+    [session] = node.gateway.sessions.values()
+    [subscription] = _of(node, "all")
+    channel = node.hub.channels["all"]
+    await wait_until(lambda: subscription.live)  # it has read what there was
+    subscription.live = False
+    await node.push("all", data="page")
+    await wait_until(lambda: channel.handed > subscription.position)
+    channel.known = not loses_connection  # an unknown one is not swept
+    pages = HeldPages(node, monkeypatch)
+    node.gateway.catch_up.wake(session)
+    await wait_until(lambda: pages.reads)
+
+    server = node.gateway.streams.of(subscription).server
+    handlers = server.subscriptions.handlers
+    [name] = [name for name, handler in handlers.items() if handler == channel.receiver]
+    announced: list[bytes] = []
+    handlers[name] = announced.append
+    await node.push("all", data="lost")
+    await wait_until(lambda: announced)
+    handlers[name] = channel.receiver
+    if loses_connection:
+        losses = server.subscriptions.losses
+        server.rebuild("a test cuts the connection")
+        await wait_until(lambda: server.subscriptions.losses > losses and server.is_subscribed)
+    await node.hub._loss_check._sweeps.run()
+    assert not channel.known
+    pages.let_go()
+
+    await wait_until(lambda: client.numbers == ["page", "lost"])
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_stream_whose_channel_is_confirmed_does_not_wait_for_another(
+    device: Make, node: Any, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As while the server of the other cannot be reached."""
+    client = await device(acks=True)
+    [session] = node.gateway.sessions.values()
+    [first] = _of(node, "all")
+    hub = node.gateway.streams.of(first).hub
+    follow = hub.follow
+
+    def follow_late(stream: str, *more: Any) -> Deferred[None]:
+        confirmed: Deferred[None] = follow(stream, *more)
+        return Deferred() if stream == "topic:away" else confirmed
+
+    monkeypatch.setattr(hub, "follow", follow_late)
+    end = await node.gateway.streams.of(first).server.last_offset()
+    made = [Subscription(f"topic:{name}", end, first.shard) for name in ("away", "here")]
+    added = Deferred.fromCoroutine(node.gateway.subscriptions.add(session, made))
+    for number in range(3):
+        await node.push("topic", "here", data=number)
+
+    await wait_until(lambda: client.numbers == [0, 1, 2])
+    assert not added.called
+    assert client.kinds == ["follow"]
