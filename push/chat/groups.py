@@ -1,12 +1,13 @@
 """Groups: their members, the roles, and what each role may change (permissions.lua).
 
-`by` is the user who acts; None is the backend itself, above all roles.
+`by` is the user who acts; None is the backend itself, above all roles. `turns_of` is who has a turn
+of its own where large changes wait for each other; by default the user who acts.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
@@ -64,7 +65,7 @@ class Groups:
         self._contacts = contacts
         self._settings = settings
         self._readers = readers
-        self._changing = FairSemaphore(1)  # of all groups; by the user that asks
+        self._changing = FairSemaphore(1)  # of all groups; by owner, see `turns_of`
 
     async def create(self, owner: str, said: NewGroup, *, by_device: bool = False) -> GroupInfo:
         """A new group. The settings say whether a device may create it, how often, and which users
@@ -112,7 +113,13 @@ class Groups:
         return await self._acting.run(home, _get_group, request, durable=False)
 
     async def add(
-        self, group: str, users: Sequence[str], by: str | None, *, by_device: bool = False
+        self,
+        group: str,
+        users: Sequence[str],
+        by: str | None,
+        *,
+        by_device: bool = False,
+        turns_of: Hashable = None,
     ) -> Results:
         """`ok`, or why not, for each user. The settings say how often a device may add users, and
         which ones."""
@@ -124,7 +131,7 @@ class Groups:
             "refused": refused,
             "rate": rate,
         }
-        return await self._each(_add, group, users, by, request)
+        return await self._each(_add, group, users, by, request, turns_of)
 
     async def _strangers(
         self, by: str | None, users: Sequence[str], *, by_device: bool
@@ -179,14 +186,14 @@ class Groups:
                     request[name] = getattr(changes.member, name)
         return _group_of(await self._act(_change, group, by, request))
 
-    async def dismiss(self, group: str, by: str | None) -> list[str]:
+    async def dismiss(self, group: str, by: str | None, turns_of: Hashable = None) -> list[str]:
         """At once for all requests; its members are notified a part at a time.
 
         Returns the nodes that are silent.
         """
         await self._act(_dismiss, group, by, {})
         try:
-            await self.let_go(group, by)
+            await self.let_go(group, turns_of or by)
         except StoreUnavailable as error:
             log.debug(
                 "Members of a dismissed group are not removed yet; tried again: {reason}",
@@ -195,11 +202,11 @@ class Groups:
             )
         return await self._readers.apply_groups([], dismissed=group)
 
-    async def let_go(self, group: str, by: str | None = None) -> None:
+    async def let_go(self, group: str, turns_of: Hashable = None) -> None:
         """The members of a dismissed group follow it no longer."""
         left = 1
         while left:
-            async with self._changing.turn(by):
+            async with self._changing.turn(turns_of):
                 request = {"limit": CHANGED_AT_A_TIME}
                 (left,) = await self._act(_dismiss_part, group, None, request)
 
@@ -263,6 +270,7 @@ class Groups:
         users: Sequence[str],
         by: str | None,
         more: dict[str, Any],
+        turns_of: Hashable = None,
     ) -> Results:
         """The users are judged one by one: a part at a time, of which the first counts for a rate.
         If the server refuses a part after that, the users that are left get its code."""
@@ -272,7 +280,7 @@ class Groups:
             part = each[len(codes) : len(codes) + CHANGED_AT_A_TIME]
             request = {**more, "users": part}
             try:
-                async with self._turn_of(by, len(each)):
+                async with self._turn_of(turns_of or by, len(each)):
                     (judged,) = await self._act(script, group, by, request)
             except RequestError as refusal:
                 if not codes:
@@ -286,10 +294,10 @@ class Groups:
         silent = await self._readers.apply_groups(each)
         return Results(dict(zip(each, codes, strict=True)), silent)
 
-    def _turn_of(self, by: str | None, users: int) -> AbstractAsyncContextManager[None]:
+    def _turn_of(self, owner: Hashable, users: int) -> AbstractAsyncContextManager[None]:
         """A change of many users is one of several parts, which make others wait."""
         many = users > CHANGED_AT_A_TIME
-        return self._changing.turn(by) if many else contextlib.nullcontext()
+        return self._changing.turn(owner) if many else contextlib.nullcontext()
 
     async def _act(
         self, script: Script, group: str, by: str | None, more: dict[str, Any]

@@ -44,7 +44,9 @@ class HeldRefusals:
         """What a script that counts `rate` has answered; other refusals are not held."""
         if reply[0] != b"no" or len(reply) <= _MICROSECONDS:
             return
+        name = rate.user, rate.kind
+        self._held.pop(name, None)  # it becomes the newest
         if len(self._held) >= MAX_HELD:
             del self._held[next(iter(self._held))]
         until = asked_at + int(reply[_MICROSECONDS]) / 1_000_000
-        self._held[rate.user, rate.kind] = _HeldRefusal(until, reply)
+        self._held[name] = _HeldRefusal(until, reply)

@@ -23,6 +23,7 @@ MOST_REST_SECONDS = 0.1
 NEARLY_SECONDS = 0.001  # sums of seconds are not exact
 # An owner who has had no place for so long comes before those who had one.
 RESTED_SECONDS = 0.05
+OTHERS_TURN: Final = 4  # but each such place is for one of the others, however many come
 FORGET_SECONDS: Final = 1.0  # how often those are forgotten who rested
 
 LEAST_PLACES: Final = 4
@@ -84,7 +85,7 @@ class _Number:
 
 class Places:
     """`at_a_time` of them at first (see `_Number`). Of those that wait, each owner gets one in
-    turn, however many wait.
+    turn, however many wait: first those who rested (`RESTED_SECONDS`), but not every time.
 
     `hold_seconds`, `most_hold_seconds`: see `HOLD_SECONDS` and `MOST_HOLD_SECONDS`."""
 
@@ -106,6 +107,7 @@ class Places:
         self._forget_at = -inf
         self._rested: OwnerQueue[TakenPlace] = OwnerQueue()
         self._others: OwnerQueue[TakenPlace] = OwnerQueue()
+        self._passed_over = 0  # so many times the others were, one after the other
         self._giving = False
         self._look = Debounced(clock, HOLD_SECONDS, self._give_back_held)
 
@@ -179,14 +181,23 @@ class Places:
         self._giving = True
         try:
             while self._is_waited_for and self._has_free:
-                queue = self._rested if self._rested.waiting else self._others
-                owner, turn = queue.pop()
+                owner, turn = self._next_queue().pop()
                 now = self._lately[owner] = self._clock.seconds()
                 place = TakenPlace(now)
                 self._taken[place] = None
                 turn.callback(place)
         finally:
             self._giving = False
+
+    def _next_queue(self) -> OwnerQueue[TakenPlace]:
+        if self._rested.waiting and self._others.waiting:
+            self._passed_over += 1
+            if self._passed_over < OTHERS_TURN:
+                return self._rested
+        elif self._rested.waiting:
+            return self._rested
+        self._passed_over = 0
+        return self._others
 
     def _until_held_seconds(self) -> float:
         """For how long the oldest still holds its place, if nothing ends."""

@@ -38,6 +38,7 @@ __all__ = ["boots", "device", "dial", "keyring", "make_node", "more_urls"]
 
 User = Callable[..., Awaitable[Client]]
 MakeNode = Callable[..., Awaitable[Node]]
+CHAT_KEYS = ("chat-key", "another-chat-key")
 
 
 @pytest.fixture(scope="session")
@@ -123,9 +124,11 @@ class Door:
         self._site = site
         self._wait_until = wait_until
 
-    async def __call__(self, method: str, path: str, body: Any = None) -> Response:
+    async def __call__(
+        self, method: str, path: str, body: Any = None, key: str = CHAT_KEYS[0]
+    ) -> Response:
         connection = Connection(self._site, "192.0.2.7")
-        connection.send(make_request(method, path, body, key="chat-key"))
+        connection.send(make_request(method, path, body, key=key))
         # Whole when it can be parsed: an answer is written at once.
         await self._wait_until(lambda: b"\r\n\r\n" in connection.transport.value())
         (response,) = connection.responses()
@@ -138,11 +141,14 @@ def door(node: Node, wait_until: WaitUntil) -> Door:
     """`await door("POST", "/v1/groups", {…})`"""
     from twisted.internet import reactor
 
-    key = ApiKey("chat", hashlib.sha256(b"chat-key").hexdigest(), frozenset(["chat"]))
+    keys = [
+        ApiKey(key, hashlib.sha256(key.encode()).hexdigest(), frozenset(["chat"]))
+        for key in CHAT_KEYS
+    ]
     site = make_site(
         reactor,
         make_apps(node.domain, {"group"}, lambda: Configuration("n1", {})),
-        Guards(Keyring([key])),
+        Guards(Keyring(keys)),
         registry=CollectorRegistry(),
         problems=list,
     )

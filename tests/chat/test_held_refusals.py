@@ -55,5 +55,21 @@ def test_they_are_not_more_than_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
     held = HeldRefusals()
     for number in range(5):
         held.note(rate(f"u{number}"), refusal(), 0.0)
-    still = [number for number in range(5) if held.of(rate(f"u{number}"), 0.0)]
-    assert still == [2, 3, 4]
+    assert users_of(held) == [2, 3, 4]
+
+
+def test_one_that_is_told_again_takes_the_room_of_no_other_and_is_the_newest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(held_refusals, "MAX_HELD", 3)
+    held = HeldRefusals()
+    for number in (0, 1, 2, 1):
+        held.note(rate(f"u{number}"), refusal(), 0.0)
+    assert users_of(held) == [0, 1, 2]
+    for number in (0, 3):
+        held.note(rate(f"u{number}"), refusal(), 0.0)
+    assert users_of(held) == [0, 1, 3]
+
+
+def users_of(held: HeldRefusals) -> list[int]:
+    return [number for number in range(5) if held.of(rate(f"u{number}"), 0.0)]

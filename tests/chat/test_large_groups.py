@@ -12,7 +12,7 @@ from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from push.chat.actions import ChatScripts
 from push.chat.groups import CHANGED_AT_A_TIME
 from push.wire.api.groups import NewGroup
-from tests.chat.conftest import User, keys_of, of_kind
+from tests.chat.conftest import CHAT_KEYS, Door, User, keys_of, of_kind
 from tests.connector.conftest import Node
 from tests.waiting import WaitUntil
 
@@ -162,3 +162,30 @@ async def test_the_changes_of_one_user_do_not_wait_for_all_of_another(node: Node
     asked = ["greedy"] * 6 + ["anna"]
     await gatherResults([Deferred.fromCoroutine(remove(by)) for by in asked])
     assert answered == ["anna"] + ["greedy"] * 6
+
+
+@pytest.mark.parametrize("change", ["add", "dismiss"])
+@pytest_twisted.ensureDeferred
+async def test_the_changes_of_one_key_do_not_wait_for_all_of_another(
+    node: Node, door: Door, change: str
+) -> None:
+    greedy, other = CHAT_KEYS
+    answered: list[str] = []
+
+    async def ask(key: str, group: str) -> None:
+        path = f"/v1/groups/{group}"
+        if change == "add":
+            answer = await door("POST", f"{path}/members", {"users": MANY}, key)
+        else:
+            answer = await door("DELETE", path, key=key)
+        assert answer.status in (200, 204)
+        answered.append(key)
+
+    asked = [greedy] * 6 + [other]
+    members = MANY if change == "dismiss" else []
+    made = [await node.chat.groups.create("anna", NewGroup("g", members=members)) for _ in asked]
+    groups = [each.group for each in made]
+    await gatherResults(
+        [Deferred.fromCoroutine(ask(*each)) for each in zip(asked, groups, strict=True)]
+    )
+    assert answered == [other] + [greedy] * 6

@@ -15,6 +15,7 @@ from push.runtime.places import (
     MOST_HOLD_SECONDS,
     MOST_PLACES,
     MOST_REST_SECONDS,
+    OTHERS_TURN,
     QUICK_SECONDS,
     REMEMBERED_SECONDS,
     RESTED_SECONDS,
@@ -81,6 +82,19 @@ def test_who_had_no_place_lately_comes_first(works: Works) -> None:
     for number in (1, 2, 5, 7, 3):
         works.ends[number].callback(None)
     assert works.begun[4:] == [7, 3, 4, 6]
+
+
+def test_who_had_a_place_lately_waits_for_few_however_many_come_who_had_none(works: Works) -> None:
+    for owner in ("anna", "bob", "carol"):
+        works.begin(owner)  # 0, 1, 2
+    works.begin("anna")  # 3
+    works.begin("bob")  # 4
+    for number in range(2 * OTHERS_TURN):
+        works.begin(f"new {number}")
+        works.begin(f"newer {number}")
+        works.ends[works.begun[number]].callback(None)
+    given = works.begun[AT_A_TIME:]
+    assert [given.index(number) + 1 for number in (3, 4)] == [OTHERS_TURN, 2 * OTHERS_TURN]
 
 
 def test_one_owner_does_not_make_others_wait_for_all_that_it_wants(works: Works) -> None:

@@ -89,7 +89,8 @@ class RequestDispatcher:
         self.answered: Counter[tuple[str, str]] = Counter()
         # Those whose answers are not read, and who wakes them.
         self._unread: dict[DeviceSession, Deferred[None]] = {}
-        self._in_line: set[DeviceSession] = set()  # whose next request waits for its turn
+        # Whose next request waits for its turn, or whose place rests.
+        self._in_line: set[DeviceSession] = set()
         self._handlers = handlers
         self._freshness = freshness
         self._bans = bans
@@ -165,7 +166,10 @@ class RequestDispatcher:
 
     @asynccontextmanager
     async def _place_of(self, device: DeviceSession) -> AsyncIterator[TakenPlace | None]:
-        """Inside it the next request of a session is carried out. A large one has no place."""
+        """Inside it the next request of a session is carried out. A large one has no place.
+
+        While the place rests after that the session counts as one that waits: nothing is being
+        carried out for it."""
         reads = self._port.reads
         owner = device.user or device.session_id
         place: AbstractAsyncContextManager[TakenPlace | None]
@@ -179,6 +183,8 @@ class RequestDispatcher:
             async with place as taken:
                 self._in_line.remove(device)
                 yield taken
+                self._in_line.add(device)
+                self._tell_settled(device)
         finally:
             self._in_line.discard(device)
 

@@ -10,10 +10,13 @@ from typing import Any
 import msgspec
 import pytest
 import pytest_twisted
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
 
 from push.connector.limits.large_requests import (
     LARGE_REQUEST_BYTES,
     LARGE_REQUESTS_AT_A_TIME,
+    LargeRequests,
 )
 from push.connector.limits.read_queue import REQUESTS_AT_A_TIME
 from push.connector.requests.chat import MANY_USERS_BYTES
@@ -24,7 +27,7 @@ from push.connector.requests.dispatch import (
     Handler,
     RequestDispatcher,
 )
-from push.runtime.places import TakenPlace
+from push.runtime.places import Places, TakenPlace
 from push.wire.api.groups import NewGroup
 from push.wire.signals import RequestName, Signal
 from tests.waiting import WaitUntil
@@ -161,3 +164,44 @@ async def test_after_a_long_answer_the_place_rests(
         100: LONG_ANSWER_RESTS,
         101: 0.0,
     }
+
+
+@pytest.mark.parametrize(
+    ("request_name", "body"),
+    [(RequestName.GPGM, {"limit": 200}), (RequestName.GMI, {"name": "new"})],
+    ids=["a long answer", "a large request"],
+)
+@pytest_twisted.ensureDeferred
+async def test_nobody_waits_for_a_session_whose_place_rests(
+    node: Any, device: Callable[..., Awaitable[Any]], request_name: RequestName, body: Any
+) -> None:
+    """As who changes its rights, or ends it, does until what it asked for is done."""
+    client = await device(acks=True)
+    await node.devices.bind("anna", client._credentials["token"])
+    members = [f"member{number:04}" for number in range(200)]
+    group = (await node.chat.groups.create("anna", NewGroup("g", members=members))).group
+    clock, gateway = Clock(), node.gateway  # the rest ends when the test says so
+    gateway.reads.request_places = Places(clock, REQUESTS_AT_A_TIME)
+    gateway.reads.large_requests = LargeRequests(clock)
+    handler: Handler = gateway.requests._handlers[request_name]
+    handle = handler.handle
+    (connection,) = gateway.connections
+    before: list[Deferred[None]] = []
+
+    async def slow(caller: Caller, body: Any) -> msgspec.Struct | None:
+        before.append(Deferred.fromCoroutine(gateway.requests.settled([connection.device])))
+        assert not before[0].called
+        clock.advance(0.01)
+        return await handle(caller, body)
+
+    handler.handle = slow
+    raw = json.dumps({"group": group, **body}).encode()
+    client.write_frame(Signal.PUBLISH, request_name, 100, raw)
+    assert json.loads((await client.answer(Signal.PUB_ACK, 100)).body)["ok"] is True
+
+    assert clock.getDelayedCalls(), "its place rests"
+    settled = Deferred.fromCoroutine(gateway.requests.settled([connection.device]))
+    assert before[0].called
+    assert settled.called
+    clock.advance(1)
+    assert not clock.getDelayedCalls()

@@ -84,7 +84,7 @@ class GroupRoutes:
     )
     async def dismiss_group(self, call: Request) -> Response:
         by = none_if_unset(call.query.by)
-        return in_effect(await self._groups.dismiss(call.path["group"], by))
+        return in_effect(await self._groups.dismiss(call.path["group"], by, call.turns_of))
 
     @Route(
         "POST",

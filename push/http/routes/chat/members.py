@@ -60,8 +60,9 @@ class MemberRoutes:
     )
     async def add_members(self, call: Request) -> Response:
         body: NewMembers = call.body
-        by = none_if_unset(body.by)
-        return json_answer(200, await self._groups.add(call.path["group"], body.users, by))
+        group, by = call.path["group"], none_if_unset(body.by)
+        added = await self._groups.add(group, body.users, by, turns_of=call.turns_of)
+        return json_answer(200, added)
 
     @Route(
         "PUT",
