@@ -17,7 +17,7 @@ from push.chat.conversation_id import with_user
 from push.chat.groups import Groups
 from push.chat.outbox import UserOutbox
 from push.chat.settings import CLIENT_ID_SECONDS
-from push.devices.registration import Devices, check_user
+from push.devices.registration import Devices, check_user_id
 from push.devices.session_queries import SessionQueries
 from push.devices.session_query_types import Filter
 from push.redis import keyspace
@@ -76,7 +76,7 @@ class Erasure:
         Raises `RequestError` `invalid`, `not_found` (there is nothing of this user);
         `StoreUnavailable`: then a part of it is done, and the rest will be.
         """
-        check_user(user)
+        check_user_id(user)
         (found,) = await self._acting.run(self._home(user), _begin, {"user": user})
         if found:
             return await self.go_on(user)

@@ -81,8 +81,8 @@ class Gateway:
         shards, sessions = services.shards, services.sessions
         self.commands = RemoteCommands(clock, services, settings.boot, settings.node, self)
         self.freshness = Freshness(clock, shards, services.lease, services.bans, self)
-        again_seconds = settings.limits.redeliver_after_seconds
-        self.fanout = FanOut(clock, policy, wheel, again_seconds, self, services.tracer)
+        redeliver_after_seconds = settings.limits.redeliver_after_seconds
+        self.fanout = FanOut(clock, policy, wheel, redeliver_after_seconds, self, services.tracer)
         self.streams = ShardedStreams(
             clock, shards, self.fanout, settings.boot, self.commands.lost, self.freshness
         )

@@ -34,7 +34,7 @@ def make_gateway(
         boot=boot,
         node=identity.node,
         retention_seconds=settings.limits.device_retention * SECONDS_PER_DAY,
-        attempt_pause_seconds=settings.connector.redeliver_after,
+        redeliver_after_seconds=settings.connector.redeliver_after,
         groups_of=domain.chat.groups.streams_of,
     )
     services = GatewayServices(

@@ -63,14 +63,14 @@ class RemotePart(msgspec.Struct):
 
 
 class FollowRecords:
-    """`attempt_pause_seconds`: how long after the last copy of a message, or the device's last
+    """`redeliver_after_seconds`: how long after the last copy of a message, or the device's last
     progress, the next copy counts as an attempt."""
 
     def __init__(
-        self, shards: Shards, attempt_pause_seconds: float, groups_of: GroupsOf | None = None
+        self, shards: Shards, redeliver_after_seconds: float, groups_of: GroupsOf | None = None
     ) -> None:
         self._shards = shards
-        self._attempt_pause_us = int(attempt_pause_seconds * MICROSECONDS)
+        self._redeliver_after_us = int(redeliver_after_seconds * MICROSECONDS)
         self.groups_of = groups_of or _no_groups
         self.several = "1" if len(shards) > 1 else ""  # as the scripts take it
 
@@ -119,7 +119,7 @@ class FollowRecords:
             if failed_attempts is not None:
                 offset, attempts, since_us = map(int, failed_attempts.split(b" "))
                 if offset > subscription.position:
-                    counts = now_us - since_us >= self._attempt_pause_us
+                    counts = now_us - since_us >= self._redeliver_after_us
                     subscription.failed_offset = offset
                     subscription.failed_attempts = attempts if counts else attempts - 1
             subscriptions.append(subscription)

@@ -275,7 +275,7 @@ class Devices:
 
         Returns the nodes that did not confirm in time.
         """
-        check_user(user)
+        check_user_id(user)
         check_token(token)
         changed = await self._bind(token, user, "")
         if changed.code < 0:
@@ -313,7 +313,7 @@ class Devices:
 
         Returns the nodes that did not confirm in time.
         """
-        check_user(user)
+        check_user_id(user)
         check_token(token)
         changed = await self._bind(token, "", user)
         if changed.code < 0:
@@ -355,7 +355,8 @@ def check_token(token: str) -> None:
         )
 
 
-def check_user(user: str) -> None:
+def check_user_id(user: str) -> None:
+    """Raises `RequestError` `invalid` for what cannot be the id of a user."""
     if not is_name(user):
         raise RequestError("invalid", f"a user id is {NAME_RULE}", field="user")
 

@@ -31,11 +31,11 @@ class Sessions:
         boot: str,
         node: str,
         retention_seconds: int,
-        attempt_pause_seconds: float,
+        redeliver_after_seconds: float,
         groups_of: GroupsOf | None = None,
     ) -> None:
         self._verifier = verifier
-        self.records = FollowRecords(shards, attempt_pause_seconds, groups_of)
+        self.records = FollowRecords(shards, redeliver_after_seconds, groups_of)
         self.opening = SessionOpening(
             shards,
             devices,

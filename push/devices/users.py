@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from push.devices.registration import Devices, check_user
+from push.devices.registration import Devices, check_user_id
 from push.devices.session_queries import SessionQueries
 from push.devices.session_query_types import Filter
 from push.redis.scripts import load_script
@@ -29,7 +29,7 @@ class Users:
     async def get_user(self, user: str) -> User:
         """Devices by token. Sessions without a device are in no record: unless a device is online,
         connectors are asked for one."""
-        check_user(user)
+        check_user_id(user)
         devices = sorted(await self._devices_of(user), key=lambda device: device.token)
         if any(device.online for device in devices):
             return User(user, True, devices, [])

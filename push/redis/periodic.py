@@ -1,4 +1,7 @@
-"""Work that is done again and again on a server."""
+"""Work that is done again and again on a server, without anybody who waits for it.
+
+For what is waited for: architecture, "Who waits for a turn".
+"""
 
 from __future__ import annotations
 

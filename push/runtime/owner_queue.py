@@ -1,4 +1,7 @@
-"""Who waits for a turn: each owner gets one after the other, however many wait of one of them."""
+"""Who waits for a turn: each owner gets one after the other, however many wait of one of them.
+
+Other ways to wait: architecture, "Who waits for a turn".
+"""
 
 from __future__ import annotations
 

@@ -131,6 +131,7 @@ class Rounds:
     waits, and then for `rest` times as long as that took; for `MOST_REST_SECONDS` at most, in all.
 
     For what makes others wait while it is done: done on end, it would keep them waiting.
+    Other ways to wait: architecture, "Who waits for a turn".
     """
 
     def __init__(self, clock: Clock, rest: float) -> None:

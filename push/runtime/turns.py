@@ -4,7 +4,8 @@ A reactor does all that has come before it looks for what comes next: a client t
 makes all others wait. Here work has an owner, and is measured. Owners share the time that
 there is: the one that has used least is next. A turn of the reactor does a few milliseconds of it,
 and the work of strangers, who have no valid key, gets no more than its share of a longer time:
-the rest of a turn is for sessions that are open, and for Redis.
+the rest of a turn is for sessions that are open, and for Redis. Other ways to wait:
+architecture, "Who waits for a turn".
 """
 
 from __future__ import annotations

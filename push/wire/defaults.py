@@ -59,7 +59,8 @@ CHAT_MESSAGES_PER_MINUTE = 60
 CHAT_TYPING_PER_MINUTE = 60
 CHAT_PRESENCE_PER_MINUTE = 60
 CHAT_GROUPS_PER_MINUTE = 10  # created, or added to
-# The most sessions a second that a connector may be told to send away: more is no limit at all.
+DRAIN_RATE_PER_SECOND = 500  # sessions that a connector sends away before it stops
+# The most that it may be told to: more is no limit at all.
 MAX_DRAIN_RATE_PER_SECOND = 1_000_000
 
 # Webhooks.

@@ -27,27 +27,27 @@ class Signal(IntEnum):
 
 
 class RequestName(IntEnum):
-    """The sub-signal of PUBLISH. MN and RMN are reserved."""
+    """The sub-signal of PUBLISH (protocol.md, "PUBLISH: requests")."""
 
-    MS = 1
-    MN = 2
-    MP = 3
-    MR = 4
-    RMN = 5
-    MRN = 6
-    GC = 7
-    GPGI = 8
-    GPGM = 9
-    GAM = 10
-    GKM = 11
-    GQ = 12
-    GMI = 13
-    GD = 14
-    CL = 15
-    TS = 16
-    TU = 17
-    TP = 18
-    PS = 19
+    MS = 1  # send a message
+    MN = 2  # reserved
+    MP = 3  # page of the history
+    MR = 4  # recall a message
+    RMN = 5  # reserved
+    MRN = 6  # move positions: delivered, read
+    GC = 7  # create a group
+    GPGI = 8  # look a group up
+    GPGM = 9  # list its members
+    GAM = 10  # add members
+    GKM = 11  # remove members
+    GQ = 12  # leave a group
+    GMI = 13  # change a group or a member
+    GD = 14  # dismiss a group
+    CL = 15  # list conversations
+    TS = 16  # subscribe to a topic
+    TU = 17  # unsubscribe from a topic
+    TP = 18  # tell of typing
+    PS = 19  # ask who is online
 
 
 class ConnectStatus(IntEnum):

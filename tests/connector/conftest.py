@@ -364,7 +364,7 @@ class Node:
             boot=self.boot,
             node="node",
             retention_seconds=86_400,
-            attempt_pause_seconds=options.pop("attempt_pause_seconds", 0),
+            redeliver_after_seconds=options.pop("redeliver_after_of_records", 0),
             groups_of=self.chat.groups.streams_of,
         )
         settings = GatewaySettings(

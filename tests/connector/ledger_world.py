@@ -111,7 +111,7 @@ class World:
             boot="boot",
             node="node",
             retention_seconds=10**7,
-            attempt_pause_seconds=0,
+            redeliver_after_seconds=0,
         )
 
     async def stop(self) -> None:

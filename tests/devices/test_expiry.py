@@ -59,7 +59,7 @@ class Life:
             boot=boot,
             node="node",
             retention_seconds=RETENTION_SECONDS,
-            attempt_pause_seconds=0,
+            redeliver_after_seconds=0,
         )
 
     async def register(self) -> ConnectRequest:

@@ -35,7 +35,7 @@ def sessions(domain: Domain) -> Sessions:
         boot="boot",
         node="node",
         retention_seconds=3600,
-        attempt_pause_seconds=0,
+        redeliver_after_seconds=0,
     )
 
 

@@ -53,6 +53,13 @@ def test_names_beside_a_path_are_in_it() -> None:
         assert name in defined_in(ROOT / path), f"{path} has no {name}"
 
 
+def test_each_way_to_wait_is_where_the_table_says() -> None:
+    table = TEXT.split("\n### Who waits for a turn\n", 1)[1].split("\n### ", 1)[0]
+    rows = re.findall(r"^\| `(\w+)` \(`(push/[\w./]+)`\)", table, re.MULTILINE)
+    assert len(rows) == table.count("\n| ") - 1  # all but the heading
+    assert {name for name, path in rows if name not in defined_in(ROOT / path)} == set()
+
+
 @pytest.mark.parametrize("title", WAYS)
 def test_a_way_is_connected_and_short(title: str) -> None:
     """A file of the way refers to each function of it, beside its definition. What leaves the way

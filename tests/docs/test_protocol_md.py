@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from inspect import getsource
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -465,8 +466,10 @@ def test_the_requests_are_all_there_with_their_numbers():
         request.name: str(request.value) for request in RequestName
     }
     explained = set(re.findall(r"`([A-Z]+)`", section.split("### Chat", 1)[1]))
-    reserved = {"MN", "RMN"}
-    assert {request.name for request in RequestName} - explained <= reserved
+    # The code says beside each what it is, and of the same ones that they are reserved.
+    said = dict(re.findall(r"^    (\w+) = \d+  # (.+)$", getsource(RequestName), re.MULTILINE))
+    assert said.keys() == {request.name for request in RequestName}
+    assert {name for name, words in said.items() if words == "reserved"} == said.keys() - explained
 
 
 def test_the_results_of_connect_are_all_there_with_their_numbers():

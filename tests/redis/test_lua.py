@@ -11,6 +11,7 @@ import pytest
 from push.redis import keyspace
 from push.redis.scripts import LUA, PRELUDE, LuaFile, Script
 from push.resharding.kinds import KINDS
+from push.streams.publisher import StreamMessage
 from push.wire import defaults
 
 ROOT = Path(__file__).parents[2]
@@ -194,3 +195,15 @@ def test_no_other_lua_file_writes_a_field_of_a_stream_or_a_code_out() -> None:
         if name != "lib/fields":
             literals = set(re.findall(r"'([^']*)'", code_of(LUA.read(name))))
             assert literals & values == set(), name
+
+
+def test_a_published_message_is_unpacked_in_the_order_of_its_fields() -> None:
+    """The struct goes as an array: its values have no names in the script but these."""
+    text = FILES["streams/publish"].read_text("utf-8")
+    unpacked = re.search(r"local _, ([\w, ]+) =\s+cmsgpack\.unpack_limit\(item, (\d+), 1\)", text)
+    assert unpacked is not None
+    names, count = unpacked.groups()
+    assert names.split(", ") == [
+        name.removesuffix("_seconds") for name in StreamMessage.__struct_fields__
+    ]
+    assert int(count) == len(StreamMessage.__struct_fields__)

@@ -101,7 +101,7 @@ class ConnectorLimits:
                 after_seconds=SHORT_OF_MEMORY_AFTER_SECONDS,
             )
 
-    def check_user(self, connections: int) -> None:
+    def check_connections_of_user(self, connections: int) -> None:
         """A user has so many here, this one included. Raises `RequestError` `rate_limited`."""
         if self._per_user and connections > self._per_user:
             self.counts.acted[CONNECTIONS_PER_USER] += 1

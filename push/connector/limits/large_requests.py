@@ -1,5 +1,8 @@
 """Turns for large requests: what everybody else asks of Redis waits behind those that are carried
-out, and behind the disk to which they are written."""
+out, and behind the disk to which they are written.
+
+Other ways to wait: architecture, "Who waits for a turn".
+"""
 
 from __future__ import annotations
 

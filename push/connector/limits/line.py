@@ -1,4 +1,7 @@
-"""Connections in a line, each of which gets a slice of a turn of the reactor."""
+"""Connections in a line, each of which gets a slice of a turn of the reactor.
+
+Other ways to wait: architecture, "Who waits for a turn".
+"""
 
 from __future__ import annotations
 

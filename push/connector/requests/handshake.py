@@ -178,11 +178,11 @@ class Handshake:
             )
         return None
 
-    def _check_user(self, user: str) -> None:
+    def _check_connections_of(self, user: str) -> None:
         """Raises `RequestError` `rate_limited` when they have too many connections already. One
         that this session has taken over is over."""
         others = self._port.streams.followers_of(user_stream(user))
-        self._limits.check_user(1 + sum(not other.is_over for other in others))
+        self._limits.check_connections_of_user(1 + sum(not other.is_over for other in others))
 
     async def _begin(self, device: DeviceSession, opened: Opened) -> None:
         """Take the device over, and subscribe to its channels before its logs are read. What has
@@ -201,7 +201,7 @@ class Handshake:
         if opened.before is not None:
             await self._commands.end_session(*opened.before)
         if opened.user is not None:
-            self._check_user(opened.user)
+            self._check_connections_of(opened.user)
         subscribed = self._subscriptions.begin(device, opened.subscriptions)
         await self._subscribing.watch(subscribed, no_subscription)
         if device.is_over:

@@ -125,7 +125,8 @@ class RemoteCommands:
         await walk(self._reactor, self._port.sessions, end_if_kicked)
 
     def judge(self, device: DeviceSession) -> None:
-        """End a session whose address, device or user is banned."""
+        """A live session whose address, device or user is banned gets DISCONNECT `kicked`,
+        with the reason and how long the ban still lasts, and ends."""
         try:
             self._bans.check_now(ip=device.connection.ip, token=device.token, user=device.user)
         except RequestError as refusal:

@@ -34,8 +34,6 @@ from push.wire.frames import MAX_FRAME_BYTES
 from push.wire.idents import NAME_PATTERN
 from push.wire.websocket.origins import SAME_HOST
 
-DEFAULT_RATE_PER_SECOND = 500
-
 KEYS_HELP = (
     'API keys: [{name = "…", sha256 = "…", scopes = ["push", "read"]}]; scopes: '
     + ", ".join(ALL_SCOPES)
@@ -193,7 +191,7 @@ class Connector(Section, frozen=True):
             le=defaults.MAX_DRAIN_RATE_PER_SECOND,
             description="sessions a second that are sent elsewhere before a stop",
         ),
-    ] = DEFAULT_RATE_PER_SECOND
+    ] = defaults.DRAIN_RATE_PER_SECOND
     max_backlog: Annotated[
         int,
         Meta(ge=1, description="messages that wait for a device; of more, the oldest are dropped"),

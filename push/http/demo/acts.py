@@ -12,7 +12,7 @@ from twisted.python.failure import Failure
 from push.cluster.directory import Directory
 from push.cluster.drain_command import NodeDrains
 from push.cluster.registry.entry import CONNECTOR
-from push.devices.registration import Devices, check_user
+from push.devices.registration import Devices, check_user_id
 from push.http.demo.bodies import (
     TOPIC,
     CutBody,
@@ -148,7 +148,7 @@ class DemoActs:
         if body.to == "everyone":
             return "group", self._services.room.group
         user = person.user if body.user is UNSET else body.user
-        check_user(user)
+        check_user_id(user)
         if not self._people.has(user):
             raise RequestError("not_found", "nobody of the demo has this name", field="user")
         return "user", user

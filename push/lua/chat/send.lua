@@ -32,6 +32,7 @@ if #peers > 0 and not bounds.begun and not request.may_begin then
   return refuse('not_allowed', 'a conversation with this user must exist already', 'to')
 end
 
+-- A group's or direct message's order is decided here: by its seq in the conversation, and its offset.
 local seq, offset = bounds.seq + 1, offset_text(next_offset())
 local ts = str(clock_ms())
 local conversation = group.id and owner or conversation_with(owner, from)

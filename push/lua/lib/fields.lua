@@ -39,7 +39,8 @@ local LEDGER_CLOSED_WITH = 'z'
 local LEDGER_CLOSED_AT = 'zo'
 local LEDGER_EVENT_COUNT = 'q'
 
--- What became of a message for a device. These are also the names of the counters.
+-- What became of a message for a device: the first letter of its line in the ledger. These are also the
+-- names of the counters: s = waiting, a = acknowledged, e = expired, c = cancelled, d:<why> = dropped.
 local WAITING = 's'
 local ACKNOWLEDGED = 'a'
 local EXPIRED = 'e'

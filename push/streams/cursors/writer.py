@@ -55,7 +55,7 @@ class CursorWriter:
         self._stopped = False
 
     def moved(self, holder: CursorOwner, subscription: Subscription) -> None:
-        """The cursor of `subscription` moved and is to be stored."""
+        """The cursor of `subscription` moved and is to be stored: `_batches` calls `_write`."""
         moved = self._moved
         if subscription in moved:
             return  # it leaves with the batch that is due: most acknowledgements come in bursts

@@ -436,7 +436,7 @@ async def test_rule_8_connections_that_break_at_once_use_no_message_up(
 ) -> None:
     """A flapping network is no refusal: attempts count only some time after each other."""
     limits = {"max_deliveries": 3}
-    node = await make_node(redis_url, limits=limits, attempt_pause_seconds=60)
+    node = await make_node(redis_url, limits=limits, redeliver_after_of_records=60)
     node.listen()
     client = await device(on=node)
     pair = client._credentials

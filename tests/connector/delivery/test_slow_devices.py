@@ -180,7 +180,7 @@ async def world(
         redis_url,
         reactor=MovedReactor(reactor),
         limits={"redeliver_after_seconds": REDELIVER_AFTER_SECONDS},
-        attempt_pause_seconds=REDELIVER_AFTER_SECONDS,
+        redeliver_after_of_records=REDELIVER_AFTER_SECONDS,
         timeout_seconds=3600,  # what waits for Redis when time is moved on is not late
     )
     node.listen()
