@@ -150,10 +150,11 @@ class CatchUp:
         # What the channels have handed on was in the logs before: this read misses none of it. It
         # counts when the server has lost its clock, which then is behind the channels.
         before = [(channel.last, channel.known) for channel, _ in behind]
-        losses = server.losses
+        subscriber = server.server.subscriptions
+        losses = subscriber.losses
         reading = await server.pages.read([(c, f.position, room) for c, f in behind])
         helped, device = False, part.device
-        if server.losses != losses or not self._freshness.may_hand_out(device):
+        if subscriber.losses != losses or self._freshness.is_in_doubt(device):
             return True  # the pages had to wait, and may say too little now: they are read again
         for (channel, subscription), page, (offset, was_known) in zip(
             behind, reading.pages, before, strict=True

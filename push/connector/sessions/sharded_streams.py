@@ -70,11 +70,6 @@ class ServerStreams:
         self.cursors = CursorWriter(reactor, server, on_lost)
         self.counts = EphemeralCounts(reactor, server)
 
-    @property
-    def losses(self) -> int:
-        """Of connections for channels: whenever it has grown, messages may have been missed."""
-        return self.server.subscriptions.losses
-
 
 class ShardedStreams:
     """All servers. `name` is the connector's own; `on_lost(device)`: see `CursorWriter`."""
