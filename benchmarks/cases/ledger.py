@@ -23,11 +23,12 @@ from benchmarks.running import started_server
 from push.redis.client import RedisClient
 from push.redis.connection.url import parse_redis_url
 from push.redis.shards import Shards
+from push.runtime.tasks import only
 from push.session.entry import Entry
 from push.session.subscription import Subscription
 from push.session.window import Window
 from push.streams.cursors.writer import CursorWriter
-from push.streams.publisher import Message, Publisher
+from push.streams.publisher import Publisher, StreamMessage
 
 DEVICES = 200
 MESSAGES = 10  # a device and round
@@ -61,15 +62,16 @@ class Rounds:
 
     async def _push(self, device: Device, ledger: bool) -> None:
         self._sent += 1
-        message = Message(
+        message = StreamMessage(
             id=f"m{self._sent}",
             content=BODY.decode(),
             ttl_seconds=60,
-            streams=[device.follow.stream, f"device:{device.token}"],
+            streams=[device.follow.stream],
+            guard="device:",
             stored=True,
             to=json.dumps({"token": device.token}) if ledger else None,
         )
-        published = await self._publisher.publish(message)
+        published = only(await self._publisher.publish_all([message]))
         device.window.add(device.follow, Entry(published.id, 0, published.offset, BODY), 1, 0.0)
         device.window.acknowledge(1, 0.0)
         self._cursors.moved(device, device.follow)

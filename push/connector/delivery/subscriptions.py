@@ -337,8 +337,8 @@ class SessionSubscriptions:
             await self.add(device, added)
 
     async def add(self, device: DeviceSession, added: list[Subscription]) -> None:
-        """A live session follows `added` too, and is told of each when it does: a server that is
-        away holds up its own streams only."""
+        """A live session follows `added` too, and is notified of each when it does: a server that
+        is unreachable holds up its own streams only."""
         await gather_deferreds(
             [self.begin(device, [each]).addCallback(self._added, device, each) for each in added]
         )

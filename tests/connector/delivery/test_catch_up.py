@@ -124,7 +124,7 @@ async def test_what_a_channel_loses_while_a_page_waits_is_read(
 async def test_a_stream_whose_channel_is_confirmed_does_not_wait_for_another(
     device: Make, node: Any, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As while the server of the other cannot be reached."""
+    """As while the server of the other is unreachable."""
     client = await device(acks=True)
     [session] = node.gateway.sessions.values()
     [first] = _of(node, "all")

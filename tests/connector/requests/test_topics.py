@@ -186,8 +186,9 @@ async def test_a_subscription_outlives_connections_and_connectors(
     await wait_until(lambda: not two[0].gateway.connections)
 
     async def is_followed_by_nobody() -> bool:
-        channel = two[0].store.channel(channel_name("topic:news"))
-        return (await two[0].store.command("PUBSUB", "NUMSUB", channel))[1] == 0
+        server = two[0].shards.of("topic:news")
+        channel = server.channel(channel_name("topic:news"))
+        return (await server.command("PUBSUB", "NUMSUB", channel))[1] == 0
 
     await wait_until(is_followed_by_nobody)
     for n in range(1, 6):
