@@ -21,13 +21,10 @@ from push.http.request_measures import RequestMeasures
 from push.http.stream_operation import STREAM_APP
 from push.http.system_routes import HealthRoutes, InThread, PageRoutes
 from push.http.web_client import make_web_client
-from push.runtime.places import Places
 from push.runtime.ports import Clock, Reactor
 from push.runtime.tracing import Tracer
 
 TITLE = "push-universe"
-# With a key, of all keys: what one more asks for waits behind those. See `Places`.
-REQUESTS_AT_A_TIME = 64
 # The app that most screens of the console ask.
 _CONSOLE_ASKS = "push-api"
 
@@ -85,7 +82,6 @@ def make_site(
         guards,
         seconds=reactor.seconds,
         note_answer=RequestMeasures(registry).note,
-        places=Places(reactor, REQUESTS_AT_A_TIME),
         tracer=tracer,
     )
     limits = connection_limits or ConnectionLimits(MAX_CONNECTIONS, RefusalCounts())

@@ -15,13 +15,13 @@ from twisted.logger import Logger
 from push.observe.recent import PushEvents
 from push.pushing.by_ip import Handed, PushByIp
 from push.pushing.content import PushContent, encoded
-from push.pushing.lanes import VERY_FEW_STREAMS, PushLanes
 from push.pushing.outcomes import end_span, receipt_of, result_of_item
 from push.pushing.targets import GUARDS, Target, as_asked, as_in_a_query, as_target, streams_of
 from push.redis.keyspace import ENTRY_MESSAGE, ENTRY_ONLINE
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.runtime.log_detail import detail
+from push.runtime.owner_queue import FairSemaphore
 from push.runtime.tasks import gather, only
 from push.runtime.tracing import PUBLISH, Span, Tracer
 from push.streams.ledger import DeliveryCounts, DeviceLine, Ledger
@@ -42,6 +42,13 @@ from push.wire.idents import Snowflake
 log = Logger()
 
 Done = TypeVar("Done")
+
+# After a push to at most so many streams, large ones (parts of batches, too) go two at a time: so
+# Redis answers everybody else between them, and need not wait for the next one. Where there is
+# nobody else, all at once cost less.
+FEW_STREAMS = 50
+LARGE_PUSHES_IN_LINE = 500
+LARGE_PUSHES_AT_A_TIME = 2
 
 _cancel = load_script("streams", "cancel")
 _encode = msgspec.json.Encoder().encode
@@ -94,7 +101,8 @@ class PushService:
         self._snowflake = snowflake
         self._ledger = Ledger(shards)
         self._running: set[str] = set()
-        self._lanes = PushLanes()
+        self._large = FairSemaphore(LARGE_PUSHES_AT_A_TIME)
+        self._in_line = 0  # of the large ones that come next
         # By the kind of their target, since the start of the process; a request that came before
         # with its key is not counted again.
         self.accepted = Counter(dict.fromkeys(TARGET_OF_NAME, 0))
@@ -129,17 +137,15 @@ class PushService:
         return [results[place] for place in range(len(items))]
 
     async def _push_all(
-        self, pushes: Sequence[Push], owner: Hashable
+        self, pushes: Sequence[Push], owner: Hashable, *, has_waited: bool = False
     ) -> list[PushResult | Exception]:
         """What became of each. Their keys are in use until all of it is known."""
-        streams = sum([len(push.target.names) or 1 for push in pushes])
-        if streams <= VERY_FEW_STREAMS:
-            self._lanes.others_push()
-            return await self._push_now(pushes)
-        async with self._lanes.turn(streams, owner):
-            return await self._push_now(pushes)
-
-    async def _push_now(self, pushes: Sequence[Push]) -> list[PushResult | Exception]:
+        if sum([len(push.target.names) or 1 for push in pushes]) <= FEW_STREAMS:
+            self._in_line = LARGE_PUSHES_IN_LINE
+        elif self._in_line and not has_waited:
+            self._in_line -= 1
+            async with self._large.turn(owner):
+                return await self._push_all(pushes, owner, has_waited=True)
         begun = [self._begin(push) for push in pushes]
         try:
             several = len(self._shards) > 1

@@ -183,6 +183,8 @@ class Places:
             while self._is_waited_for and self._has_free:
                 owner, turn = self._next_queue().pop()
                 now = self._lately[owner] = self._clock.seconds()
+                if now > self._forget_at:
+                    self._forget_rested(now)
                 place = TakenPlace(now)
                 self._taken[place] = None
                 turn.callback(place)

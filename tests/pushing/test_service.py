@@ -14,8 +14,7 @@ from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
 
 from push.devices.registration import Devices
 from push.pushing.content import PushContent
-from push.pushing.lanes import FEW_STREAMS, LARGE_PUSHES_AT_A_TIME, STREAMS_OF_OWNER
-from push.pushing.service import Push, PushService
+from push.pushing.service import FEW_STREAMS, LARGE_PUSHES_AT_A_TIME, Push, PushService
 from push.pushing.targets import Target, streams_of
 from push.redis.client import RedisClient
 from push.redis.connection.errors import StoreUnavailable
@@ -375,21 +374,6 @@ async def test_large_pushes_of_one_key_do_not_wait_for_all_of_another(backend: B
     owners = ["greedy"] * 8 + ["anna"]
     await gatherResults([ensureDeferred(push(owner)) for owner in owners])
     assert answered.index("anna") <= LARGE_PUSHES_AT_A_TIME + 1
-
-
-@pytest_twisted.ensureDeferred
-async def test_one_key_has_so_many_streams_under_way_and_others_go_on(backend: Backend) -> None:
-    users = [f"u{number}" for number in range(FEW_STREAMS)]
-    answered: list[str] = []
-
-    async def push(owner: str, *names: str) -> None:
-        await backend.pushing.push(made("users", *names), owner)
-        answered.append(owner)
-
-    most = STREAMS_OF_OWNER // FEW_STREAMS
-    greedy = [ensureDeferred(push("greedy", *users)) for _ in range(5 * most)]
-    await gatherResults([*greedy, ensureDeferred(push("anna", "anna"))])
-    assert answered.index("anna") <= 2 * most
 
 
 # --- Taking back -----

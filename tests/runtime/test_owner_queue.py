@@ -6,7 +6,7 @@ import sys
 
 from twisted.internet.defer import Deferred
 
-from push.runtime.owner_queue import FairSemaphore, OwnerShares
+from push.runtime.owner_queue import FairSemaphore
 
 
 class OwnedWorks:
@@ -77,55 +77,3 @@ def test_any_number_that_ends_at_once_is_no_deeper_than_one() -> None:
     works.end("first")
     assert works.begun == ["first", *names]
     assert all(done.called for done in works.done.values())
-
-
-class SharesTaken:
-    """`begun`: the names of those that have begun, in order."""
-
-    def __init__(self, most: int) -> None:
-        self.shares = OwnerShares(most)
-        self.begun: list[str] = []
-        self.turns: dict[str, Deferred[None]] = {}
-
-    def take(self, owner: str, name: str, weight: int) -> None:
-        turn = self.shares.take(owner, weight)
-        if turn is None:
-            self.begun.append(name)
-        else:
-            self.turns[name] = turn.addCallback(lambda _: self.begun.append(name))
-
-
-def test_an_owner_has_so_much_under_way_and_the_rest_in_its_order() -> None:
-    shared = SharesTaken(10)
-    for number, weight in enumerate((6, 4, 5, 1, 4)):
-        shared.take("greedy", f"g{number}", weight)
-    shared.take("anna", "a0", 9)
-    assert shared.begun == ["g0", "g1", "a0"]
-    shared.shares.give_back("greedy", 4)
-    assert shared.begun == ["g0", "g1", "a0"]  # the third is too much, and the next is after it
-    shared.shares.give_back("greedy", 6)
-    assert shared.begun == ["g0", "g1", "a0", "g2", "g3", "g4"]
-
-
-def test_one_that_is_more_than_a_share_is_under_way_by_itself() -> None:
-    shared = SharesTaken(10)
-    shared.take("anna", "large", 50)
-    shared.take("anna", "small", 1)
-    assert shared.begun == ["large"]
-    shared.shares.give_back("anna", 50)
-    shared.take("anna", "next", 50)
-    assert shared.begun == ["large", "small"]
-    shared.shares.give_back("anna", 1)
-    assert shared.begun == ["large", "small", "next"]
-
-
-def test_one_that_is_cancelled_while_it_waits_takes_no_share() -> None:
-    shared = SharesTaken(10)
-    for name in ("first", "cancelled", "last"):
-        shared.take("anna", name, 10)
-    shared.turns["cancelled"].addErrback(lambda _cancelled: None).cancel()
-    shared.shares.give_back("anna", 10)
-    assert shared.begun == ["first", "last"]
-    shared.shares.give_back("anna", 10)
-    shared.take("anna", "again", 10)
-    assert shared.begun == ["first", "last", "again"]

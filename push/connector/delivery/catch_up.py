@@ -154,7 +154,7 @@ class CatchUp:
         losses = subscriber.losses
         reading = await server.pages.read([(c, f.position, room) for c, f in behind])
         helped, device = False, part.device
-        if subscriber.losses != losses or self._freshness.is_in_doubt(device):
+        if subscriber.losses != losses or not self._freshness.may_hand_out(device):
             return True  # the pages had to wait, and may say too little now: they are read again
         for (channel, subscription), page, (offset, was_known) in zip(
             behind, reading.pages, before, strict=True

@@ -76,10 +76,6 @@ class Freshness:
         """Whether this session may be judged by what is known."""
         return self._lease.holds and self._is_verified and device not in self._doubtful
 
-    def is_in_doubt(self, device: DeviceSession) -> bool:
-        """Whether its record is being read again, and it may be handed nothing until then."""
-        return device in self._doubtful
-
     async def make_current(self, device: DeviceSession) -> None:
         """Return when the session is as its record said when this call began, or after that.
 

@@ -44,7 +44,6 @@ from push.http.framework.request_reading import (
     read_query,
 )
 from push.http.framework.route import Endpoint, NoQuery, Request, Response
-from push.runtime.places import Places
 from push.runtime.tracing import ACCEPT, Tracer, ending_of_request
 from push.runtime.turns import Work
 from push.wire.reading import decoder_for
@@ -62,7 +61,7 @@ _decode_no_body = decoder_for(NoBody)
 
 
 class Routing:
-    """All routes of one port. What comes with a key is done in one of the `places`.
+    """All routes of one port.
 
     `note_answer` is called for every answer, with times of `seconds()`. `tracer` None: no request
     is traced.
@@ -75,7 +74,6 @@ class Routing:
         *,
         seconds: Callable[[], float],
         note_answer: NoteAnswer,
-        places: Places,
         tracer: Tracer | None = None,
     ) -> None:
         self.access = RequestAccess(guards)
@@ -85,7 +83,6 @@ class Routing:
         self._origins = guards.origins
         self._seconds = seconds
         self._note_answer = note_answer
-        self._places = places
         self._tracer = tracer
         self._cors: dict[bytes, bytes] = {}
         self._app = Klein()
@@ -187,14 +184,7 @@ class Routing:
             call = self._read(route, request, path, raw, client_ip, owner)
             if span is not None:
                 call = structs.replace(call, trace=span.traceparent)
-            if owner is None:
-                answer = await route.handler(call)
-            else:
-                place = self._places.take(owner.sha256) or await self._places.wait(owner.sha256)
-                try:
-                    answer = await route.handler(call)
-                finally:
-                    self._places.end(place)
+            answer = await route.handler(call)
         except Exception as error:
             answer = self._answer(error, route.name)
         if self._auditing is not None and owner is not None:
