@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import re
 import tokenize
-from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,18 +34,6 @@ ANY = re.compile("|".join(INSTEAD), re.IGNORECASE)
 # `log.failure("Work of {lane} failed", lane=…)`: fields of the log stay.
 FIELDS = {"push/runtime/turns.py": {"lane"}}
 
-CLASS = re.compile(r"^\s*class (\w+)", re.MULTILINE)
-# An application has one of the two device clients, by the same names: `push.sdk.aio.Message`.
-OF_BOTH_CLIENTS = {
-    "ChatMessage",
-    "GroupChange",
-    "Message",
-    "PushClient",
-    "Recall",
-    "Receipt",
-    "Typing",
-}
-
 
 def words_of(source: str) -> Iterator[tuple[int, str]]:
     """Of the names in a module, each with its line: `SmallReads` and `small_reads` have two."""
@@ -74,20 +61,6 @@ def test_names_are_those_of_the_field() -> None:
     paths = sorted(PACKAGE.rglob("*.py"))
     assert len(paths) > 400
     assert [each for path in paths for each in wrong_names(path)] == []
-
-
-def test_the_name_of_a_class_says_which_one_is_meant() -> None:
-    modules_of: defaultdict[str, list[str]] = defaultdict(list)
-    for path in sorted(PACKAGE.rglob("*.py")):
-        for name in CLASS.findall(path.read_text("utf-8")):
-            modules_of[name].append(str(path.relative_to(PACKAGE)))
-    several = {name: modules for name, modules in modules_of.items() if len(modules) > 1}
-    assert several.keys() == OF_BOTH_CLIENTS, several
-    clients = [
-        ["sdk/aio/client.py", "sdk/nio/client.py"],
-        ["sdk/aio/message.py", "sdk/nio/message.py"],
-    ]
-    assert all(modules in clients for modules in several.values()), several
 
 
 def test_a_private_word_is_found_in_any_name() -> None:
