@@ -23,8 +23,8 @@ from push.streams.log import LogReader
 from push.streams.log_cache import LogCache
 from push.streams.shared_reader import SharedLogReader
 
-# Of a turn of the reactor, for sessions that read on in logs, or whose records were read again:
-# what comes live, acknowledgements and requests do not wait for them, however many they are.
+# Of a turn of the reactor, for sessions that read on in logs: what comes live, acknowledgements and
+# requests do not wait for them, however many they are.
 STEPS_PER_TURN = 64  # each at most a window for one session
 SECONDS_PER_TURN = 0.004
 
