@@ -11,8 +11,7 @@ from push.access.request_rates import FailedKeys, RequestRates
 from push.http.edge.auditing import Auditing
 from push.http.edge.incoming import HeaderValues, IncomingRequest
 from push.http.framework.bodies import BodyAdmission, admission_of
-from push.http.framework.caller import caller_of
-from push.http.framework.client_address import client_of
+from push.http.framework.client_address import caller_of, client_of
 from push.http.framework.route import MAX_BODY_BYTES, Endpoint
 from push.wire.addresses import Networks
 from push.wire.defaults import SHORT_OF_MEMORY_AFTER_SECONDS
