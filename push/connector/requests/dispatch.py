@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred
 
 from push.access.bans import Bans
 from push.connector.limits.large_requests import LARGE_REQUEST_BYTES
+from push.connector.requests.nulls import nulls_taken_out_for
 from push.connector.sessions.device_session import REQUEST_OVERHEAD_BYTES, DeviceSession
 from push.connector.sessions.freshness import Freshness
 from push.connector.sessions.port import GatewayPort
@@ -26,7 +27,6 @@ from push.session.events import PublishRequested
 from push.session.transitions import State
 from push.wire.bodies import RequestAnswer, encode_body
 from push.wire.errors import RequestError
-from push.wire.nulls import nulls_taken_out_for
 from push.wire.reading import decoder_for
 from push.wire.signals import RequestName
 
