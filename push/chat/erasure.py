@@ -18,8 +18,7 @@ from push.chat.groups import Groups
 from push.chat.outbox import UserOutbox
 from push.chat.settings import CLIENT_ID_SECONDS
 from push.devices.registration import Devices, check_user_id
-from push.devices.session_queries import SessionQueries
-from push.devices.session_query_types import Filter
+from push.devices.session_queries import Filter, SessionQueries
 from push.redis import keyspace
 from push.redis.client import RedisClient
 from push.redis.connection.errors import StoreUnavailable

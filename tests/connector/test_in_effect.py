@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from push.access.ban_table import ActiveBan
 from push.chat.conversation_id import conversation_of
-from push.devices.session_query_types import Filter
+from push.devices.session_queries import Filter
 from push.wire.api.groups import NewGroup
 from push.wire.frames import encode_frame
 from push.wire.idents import device_stream, topic_stream

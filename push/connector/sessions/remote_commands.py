@@ -15,7 +15,7 @@ from push.connector.sessions.matching import KICKED_REASON, test_of
 from push.connector.sessions.port import GatewayPort
 from push.connector.sessions.services import GatewayServices
 from push.connector.sessions.walking import walk
-from push.devices.session_query_types import KeptKick
+from push.devices.session_queries import KeptKick
 from push.redis.connection.errors import StoreUnavailable
 from push.runtime.ports import Clock
 from push.wire.errors import RequestError

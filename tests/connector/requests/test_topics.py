@@ -13,7 +13,7 @@ import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
 
 from push.devices.outbox import Outbox, OutboxRelay
-from push.devices.session_query_types import Filter
+from push.devices.session_queries import Filter
 from push.redis.keyspace import channel_name
 from push.wire.errors import RequestError
 from push.wire.signals import ConnectStatus, RequestName, Signal
