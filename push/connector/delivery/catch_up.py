@@ -135,9 +135,10 @@ class CatchUp:
                 helped |= await self._read_from(server, part, behind, room)
             except StoreUnavailable:
                 self._stall(device)
-        deadline = device.protocol.next_deadline()
-        if part.written and deadline is not None:
-            self._wheel.at(device.connection, deadline)
+        if part.written and not device.is_over:  # one that is lost is never looked at again
+            deadline = device.protocol.next_deadline()
+            if deadline is not None:
+                self._wheel.at(device.connection, deadline)
         return helped
 
     async def _read_from(
@@ -205,6 +206,7 @@ class CatchUp:
                 self._cursors[subscription.shard].moved(device, subscription)
         for entry in page.entries:
             if entry.control is not None:
+                part.write()  # what came before it, before the device is told what it ends
                 self._port.subscriptions.changed(device, entry)
                 if device.subscriptions.get(subscription.stream) is not subscription:
                     return False  # that ended it: what follows is not for this session
