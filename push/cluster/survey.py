@@ -23,7 +23,7 @@ from push.cluster.seen_processes import SeenProcesses
 from push.redis.client import RedisClient
 from push.redis.clock import MICROSECONDS
 from push.redis.connection.errors import StoreUnavailable
-from push.redis.connection.subscriptions import subscribed_in_time
+from push.redis.connection.subscribed_channels import subscribed_in_time
 from push.runtime.ports import Clock
 from push.runtime.tasks import TaskGroup, gather
 from push.runtime.timers import Debounced, Periodic

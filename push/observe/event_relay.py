@@ -19,7 +19,7 @@ from push.cluster.survey import ALL_PROCESSES, Survey, SurveyHandler
 from push.observe.events import EventFilter, EventListener, Events, Sample, SampledEvent
 from push.redis.client import RedisClient
 from push.redis.connection.errors import StoreUnavailable
-from push.redis.connection.subscriptions import subscribed_in_time
+from push.redis.connection.subscribed_channels import subscribed_in_time
 from push.runtime.ports import Clock
 from push.runtime.tasks import TaskGroup
 from push.runtime.timers import Debounced, Periodic, SingleFlight

@@ -20,7 +20,7 @@ from push.redis.connection.protocols import CommandProtocol, SubscriberProtocol
 from push.redis.connection.replication import ReplicaAcks
 from push.redis.connection.replies import Answer, Argument, Decode, as_it_is
 from push.redis.connection.sentinel import Sentinels
-from push.redis.connection.subscriptions import Subscriptions
+from push.redis.connection.subscribed_channels import Subscriptions
 from push.redis.connection.supervised import SupervisedConnection
 from push.redis.connection.url import RedisAddress, SentinelAddress, StoreAddress
 from push.redis.identity import Deployment

@@ -23,7 +23,7 @@ from push.connector.transport.counters import Counters
 from push.devices.session_ending import EndedSession
 from push.devices.session_opening import Opened
 from push.redis.connection.errors import StoreUnavailable, as_request_error
-from push.redis.connection.subscriptions import no_subscription
+from push.redis.connection.subscribed_channels import no_subscription
 from push.runtime.log_detail import detail
 from push.runtime.ports import Clock
 from push.runtime.timers import TimeLimit
