@@ -209,7 +209,7 @@ class Gateway:
     def new_protocol(self, codec: Codec) -> ServerSession:
         return ServerSession(self._settings.limits, self.clock.seconds(), codec)
 
-    # What connections tell (push.connector.transport.connection.ConnectionOwner)
+    # What connections tell (push.connector.transport.connection.GatewayOfConnections)
 
     def made(self, connection: DeviceConnection) -> None:
         self.counters.accepted += 1
@@ -228,9 +228,9 @@ class Gateway:
         self.limits.lost(connection)
         self._wheel.remove(connection)
         if connection.protocol.window is None:
-            self.limits.judge(None)
+            self.limits.note_end(None)
         elif connection.device is not None:
-            self.limits.judge(self.now_ms() - connection.device.connected_ms)
+            self.limits.note_end(self.now_ms() - connection.device.connected_ms)
         if connection.protocol.state is State.ENDING:
             self.watch(connection)  # what the device asked for is carried out all the same
         elif connection.device is not None:

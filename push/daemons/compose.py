@@ -202,7 +202,7 @@ class Composition:
             zone=self._settings.server.zone,
             keyring=self._keys.keyring,
             is_connector="connector" in self._roles,
-            judge=self._end_banned,
+            end_banned=self._end_banned,
             tracer=self._tracer,
         )
 

@@ -151,7 +151,7 @@ class CatchUp:
         # What the channels have handed on was in the logs before: this read misses none of it. It
         # counts when the server has lost its clock, which then is behind the channels.
         before = [(channel.last, channel.known) for channel, _ in behind]
-        subscriber = server.server.subscriptions
+        subscriber = server.server.channels
         losses = subscriber.losses
         reading = await server.pages.read([(c, f.position, room) for c, f in behind])
         helped, device = False, part.device

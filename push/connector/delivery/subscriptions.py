@@ -308,7 +308,7 @@ class SessionSubscriptions:
             device.user = user
             device.jwt_topics = ()
             if device.protocol.is_established:  # else CONNECT is refused
-                self._commands.judge(device)
+                self._commands.end_if_banned(device)
 
     async def _record(self, device: DeviceSession) -> FollowRecord | None:
         """What a session is to follow now; None: its device was deleted."""

@@ -229,7 +229,8 @@ class RequestDispatcher:
         events = device.protocol.answer(request.message_id, sub_signal, body)
         device.connection.flush()
         self._tell_settled(device)
-        self._port.events.handle(device.connection, events)
+        if events:
+            self._port.events.handle(device.connection, events)
         self._count(device, -_cost_bytes(request))
 
     async def ended_are_settled(self) -> None:

@@ -23,7 +23,7 @@ from push.connector.transport.counters import Counters
 from push.devices.session_ending import EndedSession
 from push.devices.session_opening import Opened
 from push.redis.connection.errors import StoreUnavailable, as_request_error
-from push.redis.connection.subscriptions import no_subscription
+from push.redis.connection.subscribed_channels import no_subscription
 from push.runtime.log_detail import detail
 from push.runtime.ports import Clock
 from push.runtime.timers import TimeLimit
@@ -163,7 +163,7 @@ class Handshake:
             opening.pop(device.session_id, None)
         if not device.is_over:
             self._accept(device, wanted, opened)
-            self._port.reads.came_to(session=True)
+            self._port.reads.newcomers.note_outcome(session=True)
             self._port.watch(connection)
             self._port.catch_up.wake(device)
 
@@ -316,7 +316,7 @@ class Handshake:
             claims = await self._sessions.renew(wanted.body.jwt, device.user, device.token)
             # Before anything is waited for: requests that were sent later are judged by it.
             device.jwt_topics = claims.topics
-            await self._topics.judge_again(device)
+            await self._topics.apply_jwt(device)
         except (RequestError, StoreUnavailable) as error:
             session.refuse_renewal(wanted.message_id, as_refusal(error))
         else:

@@ -100,16 +100,18 @@ class RemoteCommands:
             await self._end_kicked(kick)
         if new.are_there:
             await walk(
-                self._reactor, self._port.sessions, lambda device: self._judge_if_new(device, new)
+                self._reactor,
+                self._port.sessions,
+                lambda device: self._end_if_newly_banned(device, new),
             )
 
-    def _judge_if_new(self, device: DeviceSession, new: NewBans) -> None:
+    def _end_if_newly_banned(self, device: DeviceSession, new: NewBans) -> None:
         if not device.protocol.is_established:
             return
         if new.name(device.token, device.user) or (
             new.has_networks and new.cover(device.connection.ip)
         ):
-            self.judge(device)
+            self.end_if_banned(device)
 
     async def _end_kicked(self, kept: bytes) -> None:
         kick = _decode_kick(kept)
@@ -124,7 +126,7 @@ class RemoteCommands:
 
         await walk(self._reactor, self._port.sessions, end_if_kicked)
 
-    def judge(self, device: DeviceSession) -> None:
+    def end_if_banned(self, device: DeviceSession) -> None:
         """A live session whose address, device or user is banned gets DISCONNECT `kicked`,
         with the reason and how long the ban still lasts, and ends."""
         try:

@@ -23,6 +23,7 @@ from push.http.framework.route import Endpoint, Response
 from push.http.framework.site import REQUEST_SECONDS, LimitedChannel, LimitedSite, TakeStream
 from push.runtime.ports import Reactor
 from push.runtime.tasks import start
+from push.runtime.turns import WorkOwner
 from push.wire.addresses import Networks
 from push.wire.errors import RequestError
 
@@ -55,7 +56,7 @@ class FastPathChannel(LimitedChannel):
         self._plain_request = request
         self._handlingRequest = True
         site.connection_limits.works(self)
-        site.turns.work(work_owner, lambda: start(self._answer(request), self._failed))
+        site.turns.work(work_owner, lambda: start(self._answer(request, work_owner), self._failed))
 
     @property
     def _has_more_to_do(self) -> bool:
@@ -79,12 +80,13 @@ class FastPathChannel(LimitedChannel):
         else:
             self.setTimeout(REQUEST_SECONDS)  # it is not the client who is waited for
 
-    async def _answer(self, request: PlainRequest) -> None:
+    async def _answer(self, request: PlainRequest, work_owner: WorkOwner) -> None:
         if self._plain_request is not request:
             return  # the client has gone while this waited for its turn
-        answer = await self.site.routing.run(request.route, request, NO_PATH, request.body)
+        site = self.site
+        answer = await site.routing.run(request.route, request, NO_PATH, request.body)
         # Many are answered by Redis at once: what follows takes time as well.
-        self.caller.in_turn(partial(self._send_or_abort, request, answer))
+        site.turns.work(work_owner, partial(self._send_or_abort, request, answer))
 
     def _send_or_abort(self, request: PlainRequest, answer: Response) -> None:
         if self._plain_request is not request:

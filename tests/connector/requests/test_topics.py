@@ -640,7 +640,7 @@ async def test_the_answer_waits_until_the_channel_is_heard(
     device: Make, node: Any, dial: Make, wait_until: WaitUntil, kind: str
 ) -> None:
     """What is in no log would be lost otherwise. Who goes away meanwhile leaves nothing behind."""
-    subscribe, waiting = node.store.subscriptions.subscribe, []
+    subscribe, waiting = node.store.channels.subscribe, []
 
     def slow_to_hear(name: str, handler: Any) -> Deferred[None]:
         if not name.startswith("live:topic:"):
@@ -656,7 +656,7 @@ async def test_the_answer_waits_until_the_channel_is_heard(
         await client.connect(**({"jwt": jwt_of()} if kind == "user" else {}))
         clients.append(client)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(node.store.subscriptions, "subscribe", slow_to_hear)
+        patched.setattr(node.store.channels, "subscribe", slow_to_hear)
         asked = send(clients[0], RequestName.TS, {"topic": "news"})
         send(clients[1], RequestName.TS, {"topic": "other"})
         await wait_until(lambda: len(waiting) == 2)
