@@ -84,7 +84,7 @@ class Gateway:
         redeliver_after_seconds = settings.limits.redeliver_after_seconds
         self.fanout = FanOut(clock, policy, wheel, redeliver_after_seconds, self, services.tracer)
         self.streams = ShardedStreams(
-            clock, shards, self.fanout, settings.boot, self.commands.lost, self.freshness
+            clock, shards, self.fanout, settings.boot, self.commands.end_if_lost, self.freshness
         )
         self._session_ends = SessionEnds(clock, self.streams, sessions, self._own)
         self.drain = Drain(clock, self.streams.cursors, services.others, self)
@@ -266,7 +266,7 @@ class Gateway:
         self.requests.drained(device)
         self.catch_up.forget(device)
         device.connection.device = None
-        self.subscriptions.end(device)
+        self.subscriptions.unfollow_all(device)
         self._store_end(device)
         self._tell_if_all_are_gone()
 

@@ -75,7 +75,7 @@ class ProtocolEvents:
                 case Progress():  # the first, because it comes for each acknowledgement
                     self._acknowledgements.progressed(session_on(connection), event)
                 case PublishRequested():
-                    gateway.requests.take(session_on(connection), event)
+                    gateway.requests.take_request(session_on(connection), event)
                 case OnlineAcknowledged():
                     self._acknowledgements.online(session_on(connection), event)
                 case LateAcknowledged():

@@ -98,7 +98,7 @@ class RequestDispatcher:
         # The sessions whose requests are being carried out; who waits until they are.
         self._running: dict[DeviceSession, list[Deferred[None]] | None] = {}
 
-    def take(self, device: DeviceSession, request: PublishRequested) -> None:
+    def take_request(self, device: DeviceSession, request: PublishRequested) -> None:
         waiting = device.requests
         if self.waiting_bytes > MAX_WAITING_BYTES or not self._may_begin():
             device.protocol.answer(request.message_id, request.sub_signal, _NO_ROOM)
@@ -106,7 +106,7 @@ class RequestDispatcher:
             device.requests = deque([request])
             self._count(device, _cost_bytes(request))
             self._running[device] = None
-            self._port.tasks.run(device.connection, self._run(device))
+            self._port.tasks.run(device.connection, self._carry_out_all(device))
         elif request.message_id or len(waiting) < MAX_WAITING:
             waiting.append(request)
             self._count(device, _cost_bytes(request))
@@ -128,7 +128,7 @@ class RequestDispatcher:
         if waiter is not None:
             waiter.callback(None)
 
-    async def _run(self, device: DeviceSession) -> None:
+    async def _carry_out_all(self, device: DeviceSession) -> None:
         """Carry out what it asks for, one after the other, each in its place among those of other
         sessions."""
         try:

@@ -88,7 +88,7 @@ class RemoteCommands:
                 )
                 return  # when Redis is reachable again they are
             for place in lost:
-                self.lost(part[place])
+                self.end_if_lost(part[place])
 
     async def end_banned(self, new: NewBans) -> None:
         """End the sessions of those that must not connect any more, or that were kicked when this
@@ -135,7 +135,7 @@ class RemoteCommands:
             code = DisconnectCode.KICKED
             self._port.disconnect(device.connection, code, refusal.detail, refusal.after_seconds)
 
-    def lost(self, device: DeviceSession) -> None:
+    def end_if_lost(self, device: DeviceSession) -> None:
         """Redis says that the device has another session, or was deleted. Its record tells which:
         on that depends whether its client reconnects."""
         if not device.is_over:
