@@ -98,7 +98,7 @@ class Freshness:
 
     async def make_ready(self, device: DeviceSession) -> float:
         """Return when this session may be handed what waits in logs, or has ended; until when, with
-        or without the lease: whoever changes something from now on waits longer for this connector.
+        or without the lease: a caller that changes something from now on waits longer for it.
 
         Raises `StoreUnavailable`. While the first server is offline, nobody can ban or kick.
         """
