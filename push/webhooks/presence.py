@@ -37,7 +37,7 @@ class PresenceWatch(PeriodicTask):
         self._since: bytes | None = None  # since when somebody wants to know
         self._vanished: dict[bytes, None] = {}  # boot ids; one that was only paused is there again
 
-    async def turn(self) -> None:
+    async def do_due(self) -> None:
         async for due in QUEUE.claim_all(self._server, DEVICES_PER_CALL):
             for token in due:
                 await self._tell_if_offline(token)

@@ -619,11 +619,11 @@ async def test_what_was_left_undone_on_another_server_is_done_by_whoever_finds_i
         await node.topics.get_topic(topic)
     assert (await node.devices.get(token)).topics == [topic]
 
-    await OutboxRelay(reactor, node.shards[home], Outbox(node.shards)).turn()
+    await OutboxRelay(reactor, node.shards[home], Outbox(node.shards)).do_due()
     # It is not due before a second has passed: its clock is set on instead of waiting.
     server = node.shards[home]
     await server.command("SET", server.key("clock"), server.clock.now_us() + 5_000_000)
-    await OutboxRelay(reactor, server, Outbox(node.shards)).turn()
+    await OutboxRelay(reactor, server, Outbox(node.shards)).do_due()
 
     assert (await node.topics.get_topic(topic)).devices == 1
     await node.push("topic", topic, data=1)
