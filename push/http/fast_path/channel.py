@@ -47,7 +47,7 @@ class FastPathChannel(LimitedChannel):
         if request is None or not site.routing.access.may_be_read(request.route, request):
             super().dataReceived(data)
             return
-        work_owner = self.caller.of(request)
+        work_owner = self.caller.begin_request(request)
         try:
             site.connection_limits.hold_body(self, len(request.body))
         except RequestError as refusal:
@@ -55,7 +55,7 @@ class FastPathChannel(LimitedChannel):
             return
         self._plain_request = request
         self._handlingRequest = True
-        site.connection_limits.works(self)
+        site.connection_limits.note_working(self)
         site.turns.work(work_owner, lambda: start(self._answer(request, work_owner), self._failed))
 
     @property
@@ -107,9 +107,9 @@ class FastPathChannel(LimitedChannel):
         self.setTimeout(REQUEST_SECONDS)
         connection_limits = self.site.connection_limits
         connection_limits.release_body(self)
-        connection_limits.waits(self)
+        connection_limits.note_waiting(self)
         if self._waitingForTransport:
-            connection_limits.is_unread(self, len(answer.body))
+            connection_limits.note_unread(self, len(answer.body))
         else:
             self._go_on()
 
