@@ -47,7 +47,7 @@ class FastPathChannel(LimitedChannel):
         if request is None or not site.routing.access.may_be_read(request.route, request):
             super().dataReceived(data)
             return
-        work_owner = self.caller.begin_request(request)
+        work_owner = self.sender.begin_request(request)
         try:
             site.connection_limits.hold_body(self, len(request.body))
         except RequestError as refusal:
@@ -66,7 +66,7 @@ class FastPathChannel(LimitedChannel):
         return self._waitingForTransport or not self.persistent
 
     def getPeer(self) -> IAddress:
-        return self.caller.peer
+        return self.sender.peer
 
     def _keep_for_later(self, data: bytes) -> None:
         """The next request, which is read when this one was answered."""
