@@ -277,10 +277,10 @@ class Gateway:
             del self.sessions[device.session_id]
             self._session_ends.store(device)
 
-    async def ended_are_settled(self) -> None:
+    async def until_ended_are_done(self) -> None:
         """Return when nothing is being done any more that sessions asked for which have ended, and
         their devices' records say that they have ended, if Redis can be reached."""
-        await self.requests.ended_are_settled()
+        await self.requests.until_ended_are_done()
         await self._session_ends.are_stored()
 
     def _tell_if_all_are_gone(self) -> None:

@@ -214,7 +214,7 @@ class Composition:
         """Another process changed them, and waits until they are in effect here."""
         await self._domain.bans.wait_until_current()
         if self._gateway is not None:
-            await self._gateway.ended_are_settled()
+            await self._gateway.until_ended_are_done()
 
     def _make_gateway(self) -> Gateway:
         settings, domain = self._settings, self._domain

@@ -219,7 +219,7 @@ class SessionSubscriptions:
         unless it was known then already that the device is notified of it at `told_at` (0:
         nobody knows where).
 
-        A session that is being opened reads it before it is accepted (see `settle`).
+        A session that is being opened reads it before it is accepted (see `refresh_outdated`).
         """
         refresh = self._refresh_of(device)
         refresh.known = max(refresh.known, told_at)
@@ -230,7 +230,7 @@ class SessionSubscriptions:
             refresh.is_running = True
             self._port.tasks.run(device.connection, self._refresh(device, refresh))
 
-    async def settle(self, device: DeviceSession) -> None:
+    async def refresh_outdated(self, device: DeviceSession) -> None:
         """The record changed while the session was being opened: as it says now, before the session
         is accepted."""
         while self.is_outdated(device) and not device.is_over:

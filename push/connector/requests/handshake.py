@@ -129,7 +129,7 @@ class Handshake:
             return
         known = None
         if key is not None:
-            await self._keyring.settle(key)
+            await self._keyring.make_current_for(key)
             known = self._keyring.authenticate(key)
         if known is None:
             if key is not None and ip not in self._limits.admission.limits.exempt:
@@ -208,7 +208,7 @@ class Handshake:
             self._subscriptions.unfollow_all(device)
         await self._check_ban(device)
         while self._subscriptions.is_outdated(device) and not device.is_over:
-            await self._subscriptions.settle(device)
+            await self._subscriptions.refresh_outdated(device)
             await self._check_ban(device)
 
     def _check_ban(self, device: DeviceSession) -> Awaitable[None]:

@@ -69,7 +69,7 @@ class RemoteCommands:
             former = self._port.sessions.get(session)
             self._execute(EndSessionCommand(session, code))
             if former is not None:
-                await self._port.requests.settled([former])
+                await self._port.requests.until_done([former])
         else:
             await self._devices.end_elsewhere(boot, session)
 

@@ -262,7 +262,7 @@ class DeviceConnection(Protocol):
                 return  # the reactor reports the loss
             if sent == len(data):
                 return
-            self.wait(data[sent:])
+            self.send_later(data[sent:])
         elif not self.is_closed:
             self.waiting_bytes += len(data)
             self._transport.write(data)
@@ -280,7 +280,7 @@ class DeviceConnection(Protocol):
             is_open = self.protocol.state is State.OPEN
             self.device.send = self.direct if is_open else None
 
-    def wait(self, rest: bytes) -> None:
+    def send_later(self, rest: bytes) -> None:
         """Let the transport send `rest` when the socket takes it."""
         if not self._produces:
             self._produces = True
@@ -396,4 +396,4 @@ def write_to_all(devices: list[DeviceSession], data: bytes) -> None:
         except OSError:
             continue  # the reactor reports the loss
         if sent != size_bytes:
-            devices[place].connection.wait(data[sent:])
+            devices[place].connection.send_later(data[sent:])
