@@ -24,6 +24,7 @@ from push.devices.session_query_types import (
     PushAnswer,
     PushToSessions,
 )
+from push.redis.connection.patient_calls import check_waiting
 from push.runtime.places import Places
 from push.wire.api.connections import Connection, ConnectionPage, KickResult
 from push.wire.api.paging import make_cursor, read_cursor
@@ -60,9 +61,10 @@ class SessionQueries:
         self, filter: Filter, cursor: str = "", limit: int = 50, turns_of: Hashable = None
     ) -> ConnectionPage:
         """The sessions that fit, by id. `turns_of`: who waits for a turn. Raises `RequestError`
-        `invalid` for a wrong cursor."""
+        `invalid` for a wrong cursor, `unavailable` where too many of theirs wait."""
         place = read_cursor("connections", cursor, str)
         after = place[0] if place else ""
+        check_waiting(self._listing.waiting_of(turns_of))
         async with self._listing.place(turns_of) as taken:
             # One more of each tells whether this is the last page.
             asked = await self._survey.ask(LIST, ListSessions(filter, after, limit + 1))

@@ -173,6 +173,10 @@ class Places:
         since = now - RESTED_SECONDS
         self._lately = {owner: at for owner, at in self._lately.items() if at > since}
 
+    def waiting_of(self, owner: Hashable) -> int:
+        """How many of the owner wait."""
+        return self._rested.waiting_of(owner) + self._others.waiting_of(owner)
+
     def wait(self, owner: Hashable) -> Deferred[TakenPlace]:
         """Fires when there is one for the owner."""
         rested_since = self._clock.seconds() - RESTED_SECONDS

@@ -8,13 +8,10 @@ from push.runtime.histogram import Histogram
 
 
 class RedisMeasures:
-    (
-        """Since the start of the process. `call_seconds`: from commands to their answers.
+    """Since the start of the process. `call_seconds`: from commands to their answers.
     `failed_calls`: those that were lost with their connection, or that the server could not serve.
     `restored`: how often all connections worked again, the first time included.
     `quickest_seconds`: of a call since `PatientCalls` has set it back."""
-        ""
-    )
 
     def __init__(self) -> None:
         self.call_seconds = Histogram()

@@ -17,6 +17,7 @@ from push.redis.connection.measures import RedisMeasures
 from push.runtime.owner_queue import OwnerQueue
 from push.runtime.ports import Clock
 from push.runtime.timers import Debounced
+from push.wire.errors import RequestError
 
 CALLS_AT_A_TIME: Final = 16  # at first
 MOST_CALLS: Final = 64
@@ -29,7 +30,18 @@ REMEMBERED_SECONDS: Final = 10.0
 LEAST_REST_SECONDS: Final = 0.002
 MOST_REST_SECONDS: Final = 0.1
 
+# Of one owner: a request that waits does so when the client that sent it has gone, too.
+MOST_WAITING: Final = 1024
+
 Answer = TypeVar("Answer")
+
+
+def check_waiting(number: int) -> None:
+    """Whether one more of an owner may wait of whom so many do. Raises `RequestError`."""
+    if number >= MOST_WAITING:
+        raise RequestError(
+            "unavailable", "too many of your requests wait for their turn", after_seconds=1
+        )
 
 
 class PatientCalls:
@@ -67,8 +79,10 @@ class PatientCalls:
         self._give()
 
     async def run(self, owner: Hashable, call: Callable[[], Awaitable[Answer]]) -> Answer:
-        """What `call` returns, once it is its turn."""
+        """What `call` returns, once it is its turn. Raises `RequestError` `unavailable` where too
+        many of the owner wait."""
         if self._waiting.waiting or not self._has_room:
+            check_waiting(self._waiting.waiting_of(owner))
             await self._waiting.wait(owner)  # whoever gives the turn counts it
         else:
             self._under_way += 1

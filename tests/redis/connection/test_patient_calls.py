@@ -15,10 +15,12 @@ from push.redis.connection.patient_calls import (
     LEAST_REST_SECONDS,
     MOST_CALLS,
     MOST_REST_SECONDS,
+    MOST_WAITING,
     REMEMBERED_SECONDS,
     SLOW_SECONDS,
     PatientCalls,
 )
+from push.wire.errors import RequestError
 
 FAR_SECONDS = 0.1
 
@@ -200,6 +202,24 @@ def test_one_that_is_cancelled_while_it_is_under_way_makes_room(server: Server) 
     server.outcomes[0].cancel()
     server.outcomes[0].addErrback(lambda _cancelled: None)
     assert server.begun == [0, 1]
+
+
+def test_one_owner_may_let_so_many_wait_and_others_may_all_the_same(server: Server) -> None:
+    """A request that waits does so when its client has gone, too."""
+    one_at_a_time(server)
+    for _ in range(1 + MOST_WAITING):
+        server.ask("greedy")
+    assert not server.outcomes[-1].called
+    server.ask("greedy")
+    refused: list[RequestError] = []
+    server.outcomes[-1].addErrback(lambda failure: refused.append(failure.value))
+    assert [error.code for error in refused] == ["unavailable"]
+    server.ask("anna")
+    server.answers[0].callback("")
+    server.answers[1].callback("")
+    assert 2 + MOST_WAITING in server.begun
+    for number in range(2, len(server.answers)):
+        server.answers[number].callback("")
 
 
 def test_nothing_waits_when_the_server_is_stopped(server: Server) -> None:
