@@ -104,7 +104,9 @@ class Gateway:
 
     def _make_limits(self) -> ConnectorLimits:
         wanted, is_short = self._settings.connector_limits, self._services.is_short_of_memory
-        return ConnectorLimits(self.clock, wanted, is_short, self._over_rate, self.connections)
+        made = ConnectorLimits(self.clock, wanted, is_short, self._over_rate, self.connections)
+        made.reads.request_places.may_hang = self._services.shards.is_one_silent
+        return made
 
     def _make_requests(self, topics: TopicRequests) -> RequestDispatcher:
         chat = ChatRequests(self._services.chat)

@@ -16,6 +16,7 @@ from push.redis.clock import MICROSECONDS, ServerClock
 from push.redis.connection.availability import Availability
 from push.redis.connection.errors import StoreUnavailable, UnsuitableServer, translated
 from push.redis.connection.measures import RedisMeasures
+from push.redis.connection.patient_calls import PatientCalls
 from push.redis.connection.protocols import CommandProtocol, SubscriberProtocol
 from push.redis.connection.replication import ReplicaAcks
 from push.redis.connection.replies import Answer, Argument, Decode, as_it_is
@@ -65,6 +66,7 @@ class RedisClient:
         self.timeout_seconds = timeout_seconds
         self.clock = ServerClock(reactor.seconds)
         self.measures = RedisMeasures()
+        self.patient_calls = PatientCalls(reactor, self.measures)
         self.reactor = reactor
         self._key_prefix = f"{prefix}:"
         self._channel_prefix = f"{prefix}:{address.database}:".encode()
@@ -108,7 +110,7 @@ class RedisClient:
     def _make_commands(
         self, purpose: str, prepare: Callable[[CommandProtocol], Awaitable[None]]
     ) -> SupervisedConnection[CommandProtocol]:
-        measured = self.measures.call_seconds.observe
+        measured = self.measures.answered
         return SupervisedConnection(
             self.reactor,
             self._locate,
@@ -148,6 +150,7 @@ class RedisClient:
 
     async def stop(self) -> None:
         self._rechecks.stop()
+        self.patient_calls.stop()
         self._availability.stop()
         self.replayed.stop()
         if self._replica_acks is not None:
@@ -187,6 +190,11 @@ class RedisClient:
     def is_subscribed(self) -> bool:
         """Whether all wanted channels are subscribed."""
         return self._subscriber.protocol is not None
+
+    def is_silent(self, seconds: float) -> bool:
+        """Whether it has been asked something and has said nothing for so long."""
+        protocols = (self._commands.protocol, self._durable.protocol)
+        return any(each is not None and each.silent_seconds() > seconds for each in protocols)
 
     def rebuild(self, reason: str) -> None:
         """Distrust all connections: new ones are made (architecture, rule 3)."""
