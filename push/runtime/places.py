@@ -1,4 +1,7 @@
-"""Places for what is done at a time: the rest waits, however many there are of it."""
+"""Places for what is done at a time: the rest waits, however many there are of it.
+
+Other ways to wait: architecture, "Who waits for a turn".
+"""
 
 from __future__ import annotations
 
