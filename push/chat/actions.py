@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from functools import partial
-from typing import Any, Protocol
+from math import ceil
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 from twisted.logger import Logger
 
 from push.access.rate_limits import WINDOW_SECONDS, RefusalCounts, over_limit
-from push.chat.held_refusals import HeldRefusals
 from push.chat.settings import UserRate
 from push.redis import keyspace
 from push.redis.client import RedisClient
@@ -28,6 +28,9 @@ from push.wire.idents import GROUP_PREFIX, Snowflake, user_stream
 
 log = Logger()
 
+MAX_HELD = 10_000  # of users and rates; the oldest are forgotten, and asked for again
+Reply = list[bytes]  # of a script: "no", code, detail, field, after, limit, quota, microseconds
+_AFTER, _MICROSECONDS = 4, 7
 _GROUP = GROUP_PREFIX.encode()
 
 _take_rate = load_script("chat", "take_rate")
@@ -87,6 +90,46 @@ class ChatScripts:
             policy = LimitPolicy(name, int(quota), WINDOW_SECONDS)
             raise over_limit(self._refusals, policy, detail, after_seconds=int(after))
         raise RequestError(code, detail, field=field or None)
+
+
+class _HeldRefusal(NamedTuple):
+    until: float
+    reply: Reply
+
+
+class HeldRefusals:
+    """Refusals by a rate that still hold: who asks again meanwhile is refused without Redis. A
+    client that goes on asking would cost as much as one whose requests are carried out.
+
+    Of one process: what another one is told it does not know, and asks Redis for itself.
+    """
+
+    def __init__(self) -> None:
+        self._held: dict[tuple[str, str], _HeldRefusal] = {}
+
+    def of(self, rate: UserRate, now: float) -> Reply | None:
+        """The refusal that `rate` would get now, as the script says it; None: Redis decides."""
+        name = rate.user, rate.kind
+        held = self._held.get(name)
+        if held is None:
+            return None
+        if held.until <= now:
+            del self._held[name]
+            return None
+        reply = held.reply.copy()
+        reply[_AFTER] = b"%d" % ceil(held.until - now)
+        return reply
+
+    def note(self, rate: UserRate, reply: Reply, asked_at: float) -> None:
+        """What a script that counts `rate` has answered; other refusals are not held."""
+        if reply[0] != b"no" or len(reply) <= _MICROSECONDS:
+            return
+        name = rate.user, rate.kind
+        self._held.pop(name, None)  # it becomes the newest
+        if len(self._held) >= MAX_HELD:
+            del self._held[next(iter(self._held))]
+        until = asked_at + int(reply[_MICROSECONDS]) / 1_000_000
+        self._held[name] = _HeldRefusal(until, reply)
 
 
 class Acting:

@@ -10,7 +10,7 @@ from push.connector.requests.dispatch import RequestDispatcher
 from push.connector.sessions.freshness import Freshness
 from push.connector.sessions.port import GatewayPort
 from push.connector.sessions.sharded_streams import ShardedStreams
-from push.devices.session_query_types import APPLY, ApplyAsked
+from push.devices.session_queries import APPLY, ApplyAsked
 from push.wire.idents import user_stream
 
 _decode = msgspec.json.Decoder(ApplyAsked).decode

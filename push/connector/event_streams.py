@@ -11,7 +11,7 @@ from twisted.internet.interfaces import ISSLTransport
 
 from push.connector.limits.connector_limits import ConnectorLimits
 from push.connector.sessions.sharded_streams import ShardedStreams
-from push.connector.transport.connection import ConnectionOwner, DeviceConnection
+from push.connector.transport.connection import DeviceConnection, GatewayOfConnections
 from push.connector.transport.event_stream import WINDOW_FULL, StreamConnection, replace_protocol
 from push.runtime.ports import Clock
 from push.runtime.timers import Debounced
@@ -28,7 +28,7 @@ from push.wire.event_stream.request import RequestHead, parse_head, read_request
 MOST_WAITING = 2048
 
 
-class StreamGateway(ConnectionOwner, Port):
+class StreamGateway(GatewayOfConnections, Port):
     """The gateway, as streams of events see it."""
 
     @property
@@ -71,7 +71,7 @@ class EventStreams:
         connection.source = client_ip, 0
         self._gateway.made(connection)
         replace_protocol(transport, connection)
-        if self._gateway.reads.newcomers_waiting < MOST_WAITING:
+        if len(self._gateway.reads.newcomers) < MOST_WAITING:
             connection.begin_in_turn(partial(self._answer, connection, lambda: head))
         else:
             connection.refuse(_too_many_wait(), with_body=head.method != b"HEAD")

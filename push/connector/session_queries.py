@@ -17,7 +17,7 @@ from push.cluster.survey import SurveyHandler
 from push.connector.delivery.fanout import FanOut
 from push.connector.sessions.device_session import DeviceSession
 from push.connector.sessions.matching import KICKED_REASON, test_of
-from push.devices.session_query_types import (
+from push.devices.session_queries import (
     KICK,
     LIST,
     PUSH,

@@ -37,7 +37,7 @@ from push.daemons.metrics.webhooks import OutboxCollector
 from push.daemons.notes import clamped_notes
 from push.daemons.part_settings import domain_limits
 from push.daemons.process.listening import Listener, MakePort
-from push.daemons.process.log_files import reopen_log_files
+from push.daemons.process.logs import reopen_log_files
 from push.daemons.process.memory import MemoryWatch, total_bytes
 from push.daemons.process.node_name import NameLock, node_name
 from push.daemons.process.open_files import ConnectionRoom, raise_file_limit
@@ -202,7 +202,7 @@ class Composition:
             zone=self._settings.server.zone,
             keyring=self._keys.keyring,
             is_connector="connector" in self._roles,
-            judge=self._end_banned,
+            end_banned=self._end_banned,
             tracer=self._tracer,
         )
 

@@ -1,4 +1,4 @@
-"""The sessions of the whole cluster, by asking all connectors.
+"""The sessions of the whole cluster: what connectors are asked about theirs, and what they answer.
 
 Every answer names the nodes that did not answer in time (`silent`): what they have is not in it.
 """
@@ -12,22 +12,82 @@ import msgspec
 
 from push.access.bans import keep_kick
 from push.cluster.survey import Survey, SurveyResult
-from push.devices.session_query_types import (
-    KICK,
-    LIST,
-    PUSH,
-    Filter,
-    KeptKick,
-    KickAnswer,
-    KickSessions,
-    ListSessions,
-    PushAnswer,
-    PushToSessions,
-)
 from push.redis.connection.patient_calls import check_waiting
 from push.runtime.places import Places
 from push.wire.api.connections import Connection, ConnectionPage, KickResult
 from push.wire.api.paging import make_cursor, read_cursor
+
+# Kinds of questions.
+LIST, KICK, PUSH, APPLY = "sessions", "kick", "push", "apply"
+
+
+class Filter(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Which sessions: those that fit all that is given.
+
+    `users`: of one of them; `without_token`: of a user without a device; `ip`: an address or
+    network as `normal_network` writes it; `topic`: that they follow; `node`: the name of their
+    connector.
+    """
+
+    session: str | None = None
+    token: str | None = None
+    user: str | None = None
+    users: tuple[str, ...] | None = None
+    without_token: bool = False
+    ip: str | None = None
+    topic: str | None = None
+    node: str | None = None
+
+
+class ListSessions(msgspec.Struct, frozen=True):
+    """At most `limit` sessions, by id, after the id `after`."""
+
+    filter: Filter
+    after: str
+    limit: int
+
+
+class KickSessions(msgspec.Struct, frozen=True):
+    filter: Filter
+
+
+class KeptKick(msgspec.Struct, frozen=True):
+    """A kick that not all connectors confirmed: it ends the sessions that fit and were opened
+    before `before_ms`, in milliseconds since 1970 UTC."""
+
+    filter: Filter
+    before_ms: int
+
+
+class KickAnswer(msgspec.Struct, frozen=True):
+    kicked: int
+
+
+class PushToSessions(msgspec.Struct, frozen=True):
+    """Hand message `id` to the sessions of `ip`. `content` is as streams keep it (message.py);
+    `acknowledged`: for the ledger."""
+
+    ip: str
+    id: str
+    content: msgspec.Raw
+    acknowledged: bool
+
+
+class PushAnswer(msgspec.Struct, frozen=True):
+    """How many sessions it was for, and how many of them are of devices."""
+
+    sessions: int
+    devices: int
+
+
+class ApplyAsked(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Read again, and answer when that is in effect: the records of the devices that `sessions`
+    have, and the groups of `users`. The stream `dismissed` has no followers from now on."""
+
+    sessions: list[str] = []
+    users: list[str] = []
+    dismissed: str = ""
+
 
 # Two processes' estimates of the server's time differ by less.
 CLOCK_TOLERANCE_MS = 1000

@@ -21,7 +21,7 @@ from push.redis.connection.protocols import CommandProtocol, SubscriberProtocol
 from push.redis.connection.replication import ReplicaAcks
 from push.redis.connection.replies import Answer, Argument, Decode, as_it_is
 from push.redis.connection.sentinel import Sentinels
-from push.redis.connection.subscriptions import Subscriptions
+from push.redis.connection.subscribed_channels import SubscribedChannels
 from push.redis.connection.supervised import SupervisedConnection
 from push.redis.connection.url import RedisAddress, SentinelAddress, StoreAddress
 from push.redis.identity import Deployment
@@ -70,7 +70,7 @@ class RedisClient:
         self.reactor = reactor
         self._key_prefix = f"{prefix}:"
         self._channel_prefix = f"{prefix}:{address.database}:".encode()
-        self.subscriptions = Subscriptions(reactor, self._channel_prefix)
+        self.channels = SubscribedChannels(reactor, self._channel_prefix)
         self._clock_key = self.key(keyspace.CLOCK)
         self._check_channel = self.channel("check")
         self._deployment = deployment
@@ -125,7 +125,7 @@ class RedisClient:
         )
 
     def _make_subscriber(self) -> SupervisedConnection[SubscriberProtocol]:
-        handlers = self.subscriptions.handlers
+        handlers = self.channels.handlers
         return SupervisedConnection(
             self.reactor,
             self._locate,
@@ -137,7 +137,7 @@ class RedisClient:
             trust_root=self._trust_root,
             availability=self._availability,
             on_up=self._notify_if_restored,
-            on_down=self.subscriptions.lost,
+            on_down=self.channels.lost,
         )
 
     def start(self) -> None:
@@ -155,7 +155,7 @@ class RedisClient:
         self.replayed.stop()
         if self._replica_acks is not None:
             self._replica_acks.stop()
-        self.subscriptions.stop()
+        self.channels.stop()
         for connection in self._connections:
             await connection.stop()
         if self._sentinels is not None:
@@ -331,7 +331,7 @@ class RedisClient:
             await check_master(protocol.call)
         # It stays: so the server knows that there is somebody (`pushctl reshard` asks).
         await permitted(protocol.subscribe_to([self._check_channel]))
-        await self.subscriptions.restore(protocol)
+        await self.channels.restore(protocol)
 
     async def _check(self, protocol: CommandProtocol) -> None:
         notes = await check_server(

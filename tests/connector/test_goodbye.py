@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred
 
 from push.access.ban_table import ActiveBan
 from push.chat.conversation_id import to_user
-from push.devices.session_query_types import Filter
+from push.devices.session_queries import Filter
 from push.wire.api.conversations import Range
 from push.wire.frames import encode_frame
 from push.wire.signals import DisconnectCode, RequestName, Signal

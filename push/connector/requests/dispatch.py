@@ -17,6 +17,7 @@ from twisted.internet.defer import Deferred
 
 from push.access.bans import Bans
 from push.connector.limits.large_requests import LARGE_REQUEST_BYTES
+from push.connector.requests.nulls import nulls_taken_out_for
 from push.connector.sessions.device_session import REQUEST_OVERHEAD_BYTES, DeviceSession
 from push.connector.sessions.freshness import Freshness
 from push.connector.sessions.port import GatewayPort
@@ -26,7 +27,6 @@ from push.session.events import PublishRequested
 from push.session.transitions import State
 from push.wire.bodies import RequestAnswer, encode_body
 from push.wire.errors import RequestError
-from push.wire.nulls import nulls_taken_out_for
 from push.wire.reading import decoder_for
 from push.wire.signals import RequestName
 
@@ -98,7 +98,7 @@ class RequestDispatcher:
         # The sessions whose requests are being carried out; who waits until they are.
         self._running: dict[DeviceSession, list[Deferred[None]] | None] = {}
 
-    def take(self, device: DeviceSession, request: PublishRequested) -> None:
+    def take_request(self, device: DeviceSession, request: PublishRequested) -> None:
         waiting = device.requests
         if self.waiting_bytes > MAX_WAITING_BYTES or not self._may_begin():
             device.protocol.answer(request.message_id, request.sub_signal, _NO_ROOM)
@@ -106,7 +106,7 @@ class RequestDispatcher:
             device.requests = deque([request])
             self._count(device, _cost_bytes(request))
             self._running[device] = None
-            self._port.tasks.run(device.connection, self._run(device))
+            self._port.tasks.run(device.connection, self._carry_out_all(device))
         elif request.message_id or len(waiting) < MAX_WAITING:
             waiting.append(request)
             self._count(device, _cost_bytes(request))
@@ -128,7 +128,7 @@ class RequestDispatcher:
         if waiter is not None:
             waiter.callback(None)
 
-    async def _run(self, device: DeviceSession) -> None:
+    async def _carry_out_all(self, device: DeviceSession) -> None:
         """Carry out what it asks for, one after the other, each in its place among those of other
         sessions."""
         try:
@@ -229,7 +229,8 @@ class RequestDispatcher:
         events = device.protocol.answer(request.message_id, sub_signal, body)
         device.connection.flush()
         self._tell_settled(device)
-        self._port.events.handle(device.connection, events)
+        if events:
+            self._port.events.handle(device.connection, events)
         self._count(device, -_cost_bytes(request))
 
     async def ended_are_settled(self) -> None:

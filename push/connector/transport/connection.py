@@ -41,20 +41,20 @@ LINGER_SECONDS = 2.0
 LAST_PIECES = 4
 
 
-class AcknowledgementsOwner(Port):
+class ProgressHandler(Port):
     """Stores and counts what devices have acknowledged."""
 
     def progressed(self, device: DeviceSession, progress: Progress) -> None: ...
 
 
-class ConnectionOwner(Port):
+class GatewayOfConnections(Port):
     """What a connection tells the gateway."""
 
     clock: Clock
     reads: ReadQueue
 
     @property
-    def acknowledgements(self) -> AcknowledgementsOwner: ...
+    def acknowledgements(self) -> ProgressHandler: ...
 
     @property
     def events(self) -> EventHandler: ...
@@ -113,7 +113,9 @@ class DeviceConnection(Protocol):
     _pieces_after_end = 0
     _secured = False  # TLS: the handshake is complete
 
-    def __init__(self, gateway: ConnectionOwner, carrier: str, protocol: ServerSession) -> None:
+    def __init__(
+        self, gateway: GatewayOfConnections, carrier: str, protocol: ServerSession
+    ) -> None:
         self.gateway = gateway
         self.carrier = carrier
         self.protocol = protocol

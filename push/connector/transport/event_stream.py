@@ -17,7 +17,11 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 
-from push.connector.transport.connection import ConnectionOwner, ConnectionPhase, DeviceConnection
+from push.connector.transport.connection import (
+    ConnectionPhase,
+    DeviceConnection,
+    GatewayOfConnections,
+)
 from push.connector.transport.twisted_tls import DirectTls
 from push.session.event_stream import StreamSession
 from push.session.events import Ended
@@ -32,7 +36,7 @@ REFUSED = "refused"
 WINDOW_FULL = "window_full"
 
 
-class StreamOwner(Port):
+class StreamServer(Port):
     """What serves streams of events (`push.connector.event_streams`)."""
 
     def settle_soon(self, connection: StreamConnection) -> None:
@@ -55,10 +59,10 @@ class StreamConnection(DeviceConnection):
 
     def __init__(
         self,
-        gateway: ConnectionOwner,
+        gateway: GatewayOfConnections,
         carrier: str,
         new_protocol: Callable[[Callable[[], None]], StreamSession],
-        streams: StreamOwner,
+        streams: StreamServer,
         dead_after_seconds: float,
     ) -> None:
         super().__init__(gateway, carrier, new_protocol(self._settle_soon))
@@ -103,7 +107,7 @@ class StreamConnection(DeviceConnection):
         self._streams.settle(self)
         self._held = None
         super().connectionLost(reason)
-        self.protocol.forget_owner()
+        self.protocol.tell_nobody()
 
     def refuse(self, error: RequestError, *, with_body: bool) -> None:
         """Answer a request for which there can be no session."""

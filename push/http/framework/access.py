@@ -11,8 +11,7 @@ from push.access.request_rates import FailedKeys, RequestRates
 from push.http.edge.auditing import Auditing
 from push.http.edge.incoming import HeaderValues, IncomingRequest
 from push.http.framework.bodies import BodyAdmission, admission_of
-from push.http.framework.caller import caller_of
-from push.http.framework.client_address import client_of
+from push.http.framework.client_address import caller_of, client_of
 from push.http.framework.route import MAX_BODY_BYTES, Endpoint
 from push.wire.addresses import Networks
 from push.wire.defaults import SHORT_OF_MEMORY_AFTER_SECONDS
@@ -85,7 +84,7 @@ class RequestAccess:
             if route is not None and route.body is not None:
                 self.let_in(route, request)
                 return admission_of(route.body.max_bytes)
-            self._owner(headers)
+            self._key_of(headers)
         except RequestError as error:
             if route is not None:
                 raise self._doubted(error, headers) from None
@@ -128,7 +127,7 @@ class RequestAccess:
         A key that may only register names nobody: it is in every app.
         """
         try:
-            owner = self._owner(request.requestHeaders)
+            owner = self._key_of(request.requestHeaders)
         except RequestError:
             return ""
         return _name_of(owner)
@@ -138,7 +137,7 @@ class RequestAccess:
         owner = self._keyring.authenticate(key)
         return _name_of(owner) if owner is not None else ""
 
-    def _owner(self, headers: HeaderValues, scope: str | None = None) -> ApiKey:
+    def _key_of(self, headers: HeaderValues, scope: str | None = None) -> ApiKey:
         """The owner of the key, of any if `scope` is None, by what this process knows (`settle`);
         raises `RequestError` `unauthenticated` or `forbidden`."""
         owner = self._keyring.authenticate(_key_in(headers))
@@ -165,7 +164,7 @@ class RequestAccess:
         if route.method != "GET" and route.scope in _SCOPES_OF_NEW_WORK:
             self._check_memory()
         try:
-            owner = self._owner(request.requestHeaders, route.scope)
+            owner = self._key_of(request.requestHeaders, route.scope)
         except RefusedKey as refusal:
             if self._auditing is not None:
                 self._auditing.refused(route, refusal.key_name, client_ip, path, refusal.code)
@@ -208,7 +207,7 @@ class RequestAccess:
         if not route.needs_key:
             return True
         try:
-            self._owner(headers, route.scope)
+            self._key_of(headers, route.scope)
         except RequestError:
             return False
         return True

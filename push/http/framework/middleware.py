@@ -112,7 +112,7 @@ class Routing:
     def _respond(self, route: Endpoint, request: HttpRequest, path: Mapping[str, str]) -> Answered:
         assert request.content is not None  # it is made when the headers are read
         raw = request.content.read()  # now: it is closed when the client goes
-        in_turn = channel_of(request).caller.in_turn
+        in_turn = channel_of(request).sender.in_turn
         return _shielded(self.run(route, request, path, raw), in_turn).addCallback(
             lambda answer: self._answer_with(request, answer)
         )

@@ -25,7 +25,7 @@ import msgspec
 
 from push.access.api_keys import ApiKey
 from push.http.edge.body_stream import BodyStream
-from push.http.framework.caller import HttpCaller
+from push.http.framework.client_address import HttpCaller
 from push.wire.reading import decoder_for
 
 JSON_TYPE = b"application/json"

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from push.devices.registration import Devices
-from push.devices.session_queries import SessionQueries
-from push.devices.session_query_types import Filter
+from push.devices.session_queries import Filter, SessionQueries
 from push.http.checks import none_if_unset, read_network
 from push.http.framework.route import (
     Body,

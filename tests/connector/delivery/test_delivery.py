@@ -768,7 +768,7 @@ async def test_rule_4_a_session_taken_over_unheard_is_closed_at_its_next_acknowl
     other.listen()
     first = await device()
     pair = first._credentials
-    node.store.subscriptions.unsubscribe(f"questions:{node.boot}")
+    node.store.channels.unsubscribe(f"questions:{node.boot}")
     second = await dial(other)
     await second.connect(**pair)
     await pause(0.1)
