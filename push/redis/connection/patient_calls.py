@@ -20,6 +20,7 @@ from push.runtime.timers import Debounced
 from push.wire.errors import RequestError
 
 CALLS_AT_A_TIME: Final = 16  # at first
+LEAST_CALLS: Final = 2
 MOST_CALLS: Final = 64
 # A call that takes so much longer than the quickest of all calls to the server is slow: it takes
 # long by itself, or has waited for others, at the server or in this process.
@@ -28,7 +29,8 @@ SLOW_SECONDS: Final = 0.004
 REMEMBERED_SECONDS: Final = 10.0
 # What took so much longer than the quickest is followed by a rest of that time, if others wait.
 LEAST_REST_SECONDS: Final = 0.002
-MOST_REST_SECONDS: Final = 0.1
+# More than the work of one call: on a busy machine answers are late for other reasons.
+MOST_REST_SECONDS: Final = 0.01
 
 # Of one owner: a request that waits does so when the client that sent it has gone, too.
 MOST_WAITING: Final = 1024
@@ -47,7 +49,7 @@ def check_waiting(number: int) -> None:
 class PatientCalls:
     """Of those that wait, each owner is next in turn, however many wait of one.
 
-    While one of five is slow, there are fewer at a time, one at least. While none is, and all are
+    While one of five is slow, there are fewer at a time, two at least. While none is, and all are
     used, there are more: to a server that is far away many may be under way. No call is waited for
     that the server does not answer: it fails with the connection, and the next ones at once.
     """
@@ -101,7 +103,7 @@ class PatientCalls:
         """How much longer than the quickest call; it decides how many are done at a time."""
         longer_seconds = max(seconds - self._quickest_seconds(), 0.0)
         if longer_seconds > SLOW_SECONDS:
-            self._at_a_time = max(self._at_a_time - 4 / self._at_a_time, 1.0)
+            self._at_a_time = max(self._at_a_time - 4 / self._at_a_time, LEAST_CALLS)
         elif self._under_way >= self.at_a_time:
             self._at_a_time = min(self._at_a_time + 1 / self._at_a_time, MOST_CALLS)
         return longer_seconds
