@@ -103,7 +103,9 @@ class LimitedRequest(Request):
         channel = self.channel
         assert isinstance(channel, LimitedChannel)
         work_owner = channel.sender.begin_request(self)
-        channel.site.connection_limits.note_working(channel)
+        channel.site.connection_limits.note_working(
+            channel, only_reads=command in (b"GET", b"HEAD")
+        )
         channel.site.turns.work(
             work_owner,
             partial(self._answer, channel, command, path, version),
@@ -170,6 +172,9 @@ class LimitedChannel(CheapTimeout, HTTPChannel):
     @property
     def has_key(self) -> bool:
         return self.sender.work_owner.is_known
+
+    def note_streaming(self) -> None:
+        self.site.connection_limits.note_streaming(self)
 
     def resetTimeout(self) -> None:
         """Called for everything that comes in; time starts again only at a request's first byte."""

@@ -130,6 +130,28 @@ def test_health_is_answered_though_all_connections_are_at_work(make_web: MakeWeb
         connection.close()
 
 
+def test_where_all_have_work_the_one_that_only_reads_for_longest_is_ended(
+    make_web: MakeWeb,
+) -> None:
+    web = make_web(max_connections=16)
+    web.behind.waiting = Deferred()
+    reading = [web.connect() for _ in range(2)]
+    for connection in reading:
+        connection.send(make_request("GET", "/v1/devices/some", key="read-key"))
+    busy = [web.connect() for _ in range(14)]
+    for connection in busy:
+        connection.send(make_request("POST", "/v1/push", PUSH, key="push-key"))
+    asking = web.connect()
+    asking.send(HEALTH)
+    assert statuses(asking) == [200]
+    assert [connection.open for connection in reading] == [False, True]
+    web.behind.waiting.callback(None)
+    assert [statuses(connection) for connection in busy] == [[202]] * 14
+    for connection in (*busy, *reading, asking):
+        connection.close()
+    assert web.site.connection_limits.size == 0
+
+
 def test_a_request_of_a_backend_that_is_being_answered_is_never_ended_for_another(
     make_web: MakeWeb, refusals: RefusalCounts
 ) -> None:
