@@ -152,6 +152,31 @@ def test_where_all_have_work_the_one_that_only_reads_for_longest_is_ended(
     assert web.site.connection_limits.size == 0
 
 
+class Streaming:
+    """A connection with a key, whose answer may go on."""
+
+    has_key = True
+    is_cut = False
+
+    def cut(self) -> None:
+        self.is_cut = True
+
+
+def test_a_stream_of_events_is_ended_for_nobody(refusals: RefusalCounts) -> None:
+    limits = connection_limits.ConnectionLimits(2, refusals)
+    streaming, reading = Streaming(), Streaming()
+    for client in (streaming, reading):
+        limits.join(client)
+        limits.note_working(client, only_reads=True)
+    limits.note_streaming(streaming)
+    assert limits.has_room()
+    assert (streaming.is_cut, reading.is_cut) == (False, True)
+    limits.join(Streaming())
+    limits.note_waiting(streaming)  # it has ended
+    assert limits.has_room()
+    assert limits.size == 1
+
+
 def test_a_request_of_a_backend_that_is_being_answered_is_never_ended_for_another(
     make_web: MakeWeb, refusals: RefusalCounts
 ) -> None:
