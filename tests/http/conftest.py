@@ -156,7 +156,9 @@ class Behind:
     async def drain(self, node: str, rate_per_second: float) -> None:
         await self._check()
 
-    async def find(self, filter: Filter, cursor: str = "", limit: int = 50) -> ConnectionPage:
+    async def find(
+        self, filter: Filter, cursor: str = "", limit: int = 50, turns_of: Hashable = None
+    ) -> ConnectionPage:
         await self._check()
         return ConnectionPage([], None, [])
 

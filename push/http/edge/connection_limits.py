@@ -24,6 +24,8 @@ MAX_BODY_BYTES_IN_ALL = 128 * MEBIBYTE  # of requests that come in or are being 
 MAX_BODY_BYTES_OF_STRANGERS = 64 * MEBIBYTE  # of these
 MAX_UNREAD_BYTES_IN_ALL = 64 * MEBIBYTE  # of answers that clients do not read
 
+READING_METHODS = (b"GET", b"HEAD")  # they change nothing
+
 # The names of these limits in the metrics.
 CONNECTIONS = "http_connections"
 BODIES = "http_bodies"
@@ -105,13 +107,13 @@ class ConnectionLimits:
             self._forget(client)
             (self._known if client.has_key else self._strangers)[client] = None
 
-    def note_working(self, client: Client, *, only_reads: bool = False) -> None:
-        """Its request is answered, or waits for its turn. `only_reads`: it changes nothing."""
+    def note_working(self, client: Client, method: bytes = b"POST") -> None:
+        """Its request is being answered, or waits for its turn."""
         if client in self._clients:
             self._forget(client)
             if not client.has_key:
                 self._strangers[client] = None
-            elif only_reads:
+            elif method in READING_METHODS:
                 self._reading[client] = None
 
     def note_streaming(self, client: Client) -> None:

@@ -102,15 +102,10 @@ class LimitedRequest(Request):
         """The request is there as a whole: it is answered when it is its turn."""
         channel = self.channel
         assert isinstance(channel, LimitedChannel)
-        work_owner = channel.sender.begin_request(self)
-        channel.site.connection_limits.note_working(
-            channel, only_reads=command in (b"GET", b"HEAD")
-        )
-        channel.site.turns.work(
-            work_owner,
-            partial(self._answer, channel, command, path, version),
-            at_once=not channel.has_served,
-        )
+        owner = channel.sender.begin_request(self)
+        channel.site.connection_limits.note_working(channel, command)
+        answer = partial(self._answer, channel, command, path, version)
+        channel.site.turns.work(owner, answer, at_once=not channel.has_served)
 
     def _answer(self, channel: LimitedChannel, command: bytes, path: bytes, version: bytes) -> None:
         if not self._disconnected:  # meanwhile

@@ -167,7 +167,7 @@ def test_a_stream_of_events_is_ended_for_nobody(refusals: RefusalCounts) -> None
     streaming, reading = Streaming(), Streaming()
     for client in (streaming, reading):
         limits.join(client)
-        limits.note_working(client, only_reads=True)
+        limits.note_working(client, b"GET")
     limits.note_streaming(streaming)
     assert limits.has_room()
     assert (streaming.is_cut, reading.is_cut) == (False, True)
