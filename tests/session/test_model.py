@@ -25,6 +25,7 @@ from push.session.window import Window
 from push.wire.bodies import ConnectAccepted, ConnectRequest, encode_body
 from push.wire.frames import FrameDecoder, encode_frame
 from push.wire.signals import Signal
+from tests.amounts import amount
 
 LIMITS = SessionLimits(
     window_messages=4,
