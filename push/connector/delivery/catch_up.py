@@ -135,9 +135,10 @@ class CatchUp:
                 helped |= await self._read_from(server, part, behind, room)
             except StoreUnavailable:
                 self._stall(device)
-        deadline = device.protocol.next_deadline()
-        if part.written and deadline is not None:
-            self._wheel.at(device.connection, deadline)
+        if part.written and not device.is_over:  # one that is lost is never looked at again
+            deadline = device.protocol.next_deadline()
+            if deadline is not None:
+                self._wheel.at(device.connection, deadline)
         return helped
 
     async def _read_from(
@@ -150,7 +151,7 @@ class CatchUp:
         # What the channels have handed on was in the logs before: this read misses none of it. It
         # counts when the server has lost its clock, which then is behind the channels.
         before = [(channel.last, channel.known) for channel, _ in behind]
-        subscriber = server.server.subscriptions
+        subscriber = server.server.channels
         losses = subscriber.losses
         reading = await server.pages.read([(c, f.position, room) for c, f in behind])
         helped, device = False, part.device
@@ -207,6 +208,7 @@ class CatchUp:
                 self._cursors[subscription.shard].moved(device, subscription)
         for entry in page.entries:
             if entry.control is not None:
+                part.write()  # what came before it, before the device is told what it ends
                 self._port.subscriptions.changed(device, entry)
                 if device.subscriptions.get(subscription.stream) is not subscription:
                     return False  # that ended it: what follows is not for this session

@@ -70,7 +70,7 @@ class Freshness:
 
     @property
     def _is_verified(self) -> bool:
-        return self._verified_losses == self._shards.first.subscriptions.losses
+        return self._verified_losses == self._shards.first.channels.losses
 
     def is_current(self, device: DeviceSession) -> bool:
         """Whether this session may be judged by what is known."""
@@ -165,7 +165,7 @@ class Freshness:
     async def _verify(self) -> None:
         try:
             while not self._is_verified:
-                losses = self._shards.first.subscriptions.losses
+                losses = self._shards.first.channels.losses
                 # What they have read may be from before.
                 for device in self._port.opening.values():
                     self._port.subscriptions.mark_outdated(device)

@@ -12,8 +12,7 @@ from msgspec import UNSET, inspect
 from push.http.framework.parameters import KINDS
 from push.http.framework.route import App, DocumentedResponse, Endpoint, Kind
 from push.wire.api.common import MAX_IDEMPOTENCY_KEY
-from push.wire.api.problem import Problem
-from push.wire.errors import STATUS_OF_CODE
+from push.wire.errors import STATUS_OF_CODE, Problem
 
 _PARAMETER = re.compile(r"{(\w+)}")
 _REFERENCE = "#/components/schemas/{name}"

@@ -85,7 +85,7 @@ class SlowDevice:
         self.client.transport.loseConnection()
         await self._world.wait_until(lambda: not gateway.sessions)
         await gateway.tasks.finished()
-        await gateway.ended_are_settled()
+        await gateway.until_ended_are_done()
 
     async def heard(self) -> None:
         """The connector has heard all that was said so far, and what it had written is here."""
