@@ -97,8 +97,9 @@ class Freshness:
         return self.is_current(device) and self._bans.is_current
 
     async def make_ready(self, device: DeviceSession) -> float:
-        """Return when this session may be handed what waits in logs, or has ended; until when, with
-        or without the lease: a caller that changes something from now on waits longer for it.
+        """Return when this session may be handed what waits in logs, or has ended: the time until
+        which it may, without a lease too. A daemon that changes something after this call began
+        waits longer than that for this connector.
 
         Raises `StoreUnavailable`. While the first server is offline, nobody can ban or kick.
         """
