@@ -39,7 +39,7 @@ FOLDERS = (
 )
 MAX_FUNCTION_LINES = 50
 MAX_MODULE_LINES = 400
-MAX_MODULES_OF_A_FOLDER = 13
+MAX_FILES_OF_A_FOLDER = 13
 # One name for the same thing in both device clients, of which an application imports one.
 CLASS_NAMES_USED_AGAIN = {
     "ChatMessage",
@@ -159,13 +159,9 @@ def test_modules_have_one_subject(trees: dict[Path, ast.Module]) -> None:
 
 
 def test_a_folder_can_be_taken_in_at_a_glance() -> None:
-    """In all of push/; its `__init__.py` does not count."""
-    counts = Counter(
-        str(path.parent.relative_to(ROOT))
-        for path in PACKAGE.rglob("*.py")
-        if path.name != "__init__.py"
-    )
-    assert {name: n for name, n in counts.items() if n > MAX_MODULES_OF_A_FOLDER} == {}
+    """In all of push/, its `__init__.py` included."""
+    counts = Counter(str(path.parent.relative_to(ROOT)) for path in PACKAGE.rglob("*.py"))
+    assert {name: n for name, n in counts.items() if n > MAX_FILES_OF_A_FOLDER} == {}
 
 
 def _own_nodes(function: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[ast.AST]:

@@ -43,11 +43,11 @@ ALLOWED: dict[str, set[str]] = {
     # What a command of pushctl runs, with the daemons' settings.
     "resharding": _CHAT | {"observe", "pushing", "daemons"},
     # The launcher of `make demo`.
-    "demo": {"wire", "runtime", "http", "daemons"},
+    "demo": {"wire", "http", "daemons"},
     "pushctl": {"sdk", "wire", "resharding"},
-    # The pytest plugin starts the daemons as processes: of them it knows the settings, and of
-    # runtime what a process is started with.
-    "testing": {"sdk", "wire", "runtime", "daemons"},
+    # The pytest plugin starts the daemons as processes: of them it knows the settings, and what a
+    # process is started with.
+    "testing": {"sdk", "wire", "daemons"},
 }
 WITHOUT_TWISTED = ("wire", "session", "sdk", "testing")
 

@@ -7,14 +7,15 @@ errands that it writes down.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Hashable, Sequence
+from functools import partial
+from math import ceil
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 from twisted.logger import Logger
 
 from push.access.rate_limits import WINDOW_SECONDS, RefusalCounts, over_limit
-from push.chat.held_refusals import HeldRefusals
 from push.chat.settings import UserRate
 from push.redis import keyspace
 from push.redis.client import RedisClient
@@ -27,6 +28,9 @@ from push.wire.idents import GROUP_PREFIX, Snowflake, user_stream
 
 log = Logger()
 
+MAX_HELD = 10_000  # of users and rates; the oldest are forgotten, and asked for again
+Reply = list[bytes]  # of a script: "no", code, detail, field, after, limit, quota, microseconds
+_AFTER, _MICROSECONDS = 4, 7
 _GROUP = GROUP_PREFIX.encode()
 
 _take_rate = load_script("chat", "take_rate")
@@ -88,6 +92,46 @@ class ChatScripts:
         raise RequestError(code, detail, field=field or None)
 
 
+class _HeldRefusal(NamedTuple):
+    until: float
+    reply: Reply
+
+
+class HeldRefusals:
+    """Refusals by a rate that still hold: who asks again meanwhile is refused without Redis. A
+    client that goes on asking would cost as much as one whose requests are carried out.
+
+    Of one process: what another one is told it does not know, and asks Redis for itself.
+    """
+
+    def __init__(self) -> None:
+        self._held: dict[tuple[str, str], _HeldRefusal] = {}
+
+    def of(self, rate: UserRate, now: float) -> Reply | None:
+        """The refusal that `rate` would get now, as the script says it; None: Redis decides."""
+        name = rate.user, rate.kind
+        held = self._held.get(name)
+        if held is None:
+            return None
+        if held.until <= now:
+            del self._held[name]
+            return None
+        reply = held.reply.copy()
+        reply[_AFTER] = b"%d" % ceil(held.until - now)
+        return reply
+
+    def note(self, rate: UserRate, reply: Reply, asked_at: float) -> None:
+        """What a script that counts `rate` has answered; other refusals are not held."""
+        if reply[0] != b"no" or len(reply) <= _MICROSECONDS:
+            return
+        name = rate.user, rate.kind
+        self._held.pop(name, None)  # it becomes the newest
+        if len(self._held) >= MAX_HELD:
+            del self._held[next(iter(self._held))]
+        until = asked_at + int(reply[_MICROSECONDS]) / 1_000_000
+        self._held[name] = _HeldRefusal(until, reply)
+
+
 class Acting:
     """Runs the scripts of chat, and has what they leave for users done by `outbox`."""
 
@@ -105,11 +149,13 @@ class Acting:
         request: dict[str, Any],
         *,
         durable: bool = True,
+        turns_of: Hashable = None,
     ) -> list[Any]:
         """What the script answers on `server`, once all that it means for users was done.
 
         The request's "rate", a `UserRate`, is counted. `durable` False: of a script that changes
-        nothing else. Raises `RequestError`; `StoreUnavailable`: then it may have happened.
+        nothing else. `turns_of`: of one that reads much, who waits for a turn (see `PatientCalls`).
+        Raises `RequestError`; `StoreUnavailable`: then it may have happened.
         """
         rate: UserRate | None = request.get("rate")
         if rate and self.shards.of(user_stream(rate.user)) is not server:
@@ -118,7 +164,12 @@ class Acting:
         self.check(rate)
         asked_at = server.reactor.seconds()
         arguments = [self._scripts.encoded(request)]
-        reply: list[Any] = await server.run(script, [], arguments, durable=durable)
+        call = partial(server.run, script, [], arguments, durable=durable)
+        reply: list[Any]
+        if turns_of is None:
+            reply = await call()
+        else:
+            reply = await server.patient_calls.run(turns_of, call)
         if rate:
             self._held.note(rate, reply, asked_at)
         errands, *values = self._scripts.accepted(reply)

@@ -18,8 +18,7 @@ from push.chat.groups import Groups
 from push.chat.outbox import UserOutbox
 from push.chat.settings import CLIENT_ID_SECONDS
 from push.devices.registration import Devices, check_user_id
-from push.devices.session_queries import SessionQueries
-from push.devices.session_query_types import Filter
+from push.devices.session_queries import Filter, SessionQueries
 from push.redis import keyspace
 from push.redis.client import RedisClient
 from push.redis.connection.errors import StoreUnavailable
@@ -190,7 +189,7 @@ class ErasureRunner(PeriodicTask):
         super().__init__(reactor, server, LOOK_SECONDS, "Users could not be erased")
         self._erasure = erasure
 
-    async def turn(self) -> None:
+    async def do_due(self) -> None:
         for user in await QUEUE.claim(self._server, USERS_PER_LOOK):
             try:
                 await self._erasure.go_on(user.decode())

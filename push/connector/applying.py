@@ -10,7 +10,7 @@ from push.connector.requests.dispatch import RequestDispatcher
 from push.connector.sessions.freshness import Freshness
 from push.connector.sessions.port import GatewayPort
 from push.connector.sessions.sharded_streams import ShardedStreams
-from push.devices.session_query_types import APPLY, ApplyAsked
+from push.devices.session_queries import APPLY, ApplyAsked
 from push.wire.idents import user_stream
 
 _decode = msgspec.json.Decoder(ApplyAsked).decode
@@ -51,4 +51,6 @@ class Applying:
             self._subscriptions.end_stream(asked.dismissed)
         await self._freshness.apply(found)
         # What they asked for before is done by the state before, or is judged by the new one.
-        await self._requests.settled([each for each in found if each.session_id in asked.sessions])
+        await self._requests.until_done(
+            [each for each in found if each.session_id in asked.sessions]
+        )

@@ -17,7 +17,7 @@ from push.cluster.survey import SurveyHandler
 from push.connector.delivery.fanout import FanOut
 from push.connector.sessions.device_session import DeviceSession
 from push.connector.sessions.matching import KICKED_REASON, test_of
-from push.devices.session_query_types import (
+from push.devices.session_queries import (
     KICK,
     LIST,
     PUSH,
@@ -53,7 +53,7 @@ class SessionSource(Protocol):
 
     def kick(self, device: DeviceSession, reason: str) -> None: ...
 
-    async def ended_are_settled(self) -> None: ...
+    async def until_ended_are_done(self) -> None: ...
 
     def now_ms(self) -> int: ...
 
@@ -100,7 +100,7 @@ class SessionQueryHandler:
                 self._port.kick(device, KICKED_REASON)
                 kicked += 1
         # What they asked for before is done, or never will be: nothing of it comes later.
-        await self._port.ended_are_settled()
+        await self._port.until_ended_are_done()
         return KickAnswer(kicked)
 
     async def _push(self, raw: bytes) -> PushAnswer:

@@ -37,7 +37,7 @@ from push.daemons.metrics.webhooks import OutboxCollector
 from push.daemons.notes import clamped_notes
 from push.daemons.part_settings import domain_limits
 from push.daemons.process.listening import Listener, MakePort
-from push.daemons.process.log_files import reopen_log_files
+from push.daemons.process.logs import reopen_log_files
 from push.daemons.process.memory import MemoryWatch, total_bytes
 from push.daemons.process.node_name import NameLock, node_name
 from push.daemons.process.open_files import ConnectionRoom, raise_file_limit
@@ -202,7 +202,7 @@ class Composition:
             zone=self._settings.server.zone,
             keyring=self._keys.keyring,
             is_connector="connector" in self._roles,
-            judge=self._end_banned,
+            end_banned=self._end_banned,
             tracer=self._tracer,
         )
 
@@ -214,7 +214,7 @@ class Composition:
         """Another process changed them, and waits until they are in effect here."""
         await self._domain.bans.wait_until_current()
         if self._gateway is not None:
-            await self._gateway.ended_are_settled()
+            await self._gateway.until_ended_are_done()
 
     def _make_gateway(self) -> Gateway:
         settings, domain = self._settings, self._domain

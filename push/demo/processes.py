@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from push.runtime import exec_wrapper
+from push.daemons.process import exec_wrapper
 
 LOOK_SECONDS = 0.05
 START_SECONDS = 60

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 from push.cluster.survey import ALL_CONNECTORS, Audience, Boots, Survey
-from push.devices.session_query_types import APPLY, ApplyAsked
+from push.devices.session_queries import APPLY, ApplyAsked
 from push.wire.idents import group_stream
 
 

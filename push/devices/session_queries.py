@@ -1,4 +1,4 @@
-"""The sessions of the whole cluster, by asking all connectors.
+"""The sessions of the whole cluster: what connectors are asked about theirs, and what they answer.
 
 Every answer names the nodes that did not answer in time (`silent`): what they have is not in it.
 """
@@ -6,28 +6,96 @@ Every answer names the nodes that did not answer in time (`silent`): what they h
 from __future__ import annotations
 
 import heapq
+from collections.abc import Hashable
 
 import msgspec
 
 from push.access.bans import keep_kick
 from push.cluster.survey import Survey, SurveyResult
-from push.devices.session_query_types import (
-    KICK,
-    LIST,
-    PUSH,
-    Filter,
-    KeptKick,
-    KickAnswer,
-    KickSessions,
-    ListSessions,
-    PushAnswer,
-    PushToSessions,
-)
+from push.redis.connection.patient_calls import check_waiting
+from push.runtime.places import Places
 from push.wire.api.connections import Connection, ConnectionPage, KickResult
 from push.wire.api.paging import make_cursor, read_cursor
 
+# Kinds of questions.
+LIST, KICK, PUSH, APPLY = "sessions", "kick", "push", "apply"
+
+
+class Filter(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Which sessions: those that fit all that is given.
+
+    `users`: of one of them; `without_token`: of a user without a device; `ip`: an address or
+    network as `normal_network` writes it; `topic`: that they follow; `node`: the name of their
+    connector.
+    """
+
+    session: str | None = None
+    token: str | None = None
+    user: str | None = None
+    users: tuple[str, ...] | None = None
+    without_token: bool = False
+    ip: str | None = None
+    topic: str | None = None
+    node: str | None = None
+
+
+class ListSessions(msgspec.Struct, frozen=True):
+    """At most `limit` sessions, by id, after the id `after`."""
+
+    filter: Filter
+    after: str
+    limit: int
+
+
+class KickSessions(msgspec.Struct, frozen=True):
+    filter: Filter
+
+
+class KeptKick(msgspec.Struct, frozen=True):
+    """A kick that not all connectors confirmed: it ends the sessions that fit and were opened
+    before `before_ms`, in milliseconds since 1970 UTC."""
+
+    filter: Filter
+    before_ms: int
+
+
+class KickAnswer(msgspec.Struct, frozen=True):
+    kicked: int
+
+
+class PushToSessions(msgspec.Struct, frozen=True):
+    """Hand message `id` to the sessions of `ip`. `content` is as streams keep it (message.py);
+    `acknowledged`: for the ledger."""
+
+    ip: str
+    id: str
+    content: msgspec.Raw
+    acknowledged: bool
+
+
+class PushAnswer(msgspec.Struct, frozen=True):
+    """How many sessions it was for, and how many of them are of devices."""
+
+    sessions: int
+    devices: int
+
+
+class ApplyAsked(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Read again, and answer when that is in effect: the records of the devices that `sessions`
+    have, and the groups of `users`. The stream `dismissed` has no followers from now on."""
+
+    sessions: list[str] = []
+    users: list[str] = []
+    dismissed: str = ""
+
+
 # Two processes' estimates of the server's time differ by less.
 CLOCK_TOLERANCE_MS = 1000
+
+# Pages that are put together: each takes this process, and every connector, some milliseconds. One
+# of which a connector is silent holds up the others for a moment (see `Places`).
+LISTED_AT_A_TIME = 2
+LIST_RESTS = 1.0  # if others wait
 
 _decode_rows = msgspec.json.Decoder(list[Connection]).decode
 _decode_kicked = msgspec.json.Decoder(KickAnswer).decode
@@ -47,22 +115,23 @@ class SessionQueries:
 
     def __init__(self, survey: Survey) -> None:
         self._survey = survey
+        self._listing = Places(survey.server.reactor, LISTED_AT_A_TIME)
 
-    async def find(self, filter: Filter, cursor: str = "", limit: int = 50) -> ConnectionPage:
-        """The sessions that fit, by id. Raises `RequestError` `invalid` for a wrong cursor."""
+    async def find(
+        self, filter: Filter, cursor: str = "", limit: int = 50, turns_of: Hashable = None
+    ) -> ConnectionPage:
+        """The sessions that fit, by id. `turns_of`: who waits for a turn. Raises `RequestError`
+        `invalid` for a wrong cursor, `unavailable` where too many of theirs wait."""
         place = read_cursor("connections", cursor, str)
         after = place[0] if place else ""
-        # One more of each tells whether this is the last page.
-        asked = await self._survey.ask(LIST, ListSessions(filter, after, limit + 1))
-        pages = [_decode_rows(raw) for _, raw in asked.answers]
-        rows = list(heapq.merge(*pages, key=lambda row: row.session))
-        more = len(rows) > limit
-        rows = rows[:limit]
-        return ConnectionPage(
-            rows,
-            make_cursor("connections", rows[-1].session) if more else None,
-            _silent(asked, filter),
-        )
+        check_waiting(self._listing.waiting_of(turns_of))
+        async with self._listing.place(turns_of) as taken:
+            # One more of each tells whether this is the last page.
+            asked = await self._survey.ask(LIST, ListSessions(filter, after, limit + 1))
+            page = _page_of(asked, filter, limit)
+            if self._listing.is_waited_for:
+                taken.rests = LIST_RESTS
+        return page
 
     async def kick(self, filter: Filter) -> KickResult:
         """End the sessions that fit: their clients do not reconnect by themselves.
@@ -88,6 +157,15 @@ class SessionQueries:
             sum(answer.devices for answer in answers),
             asked.silent,
         )
+
+
+def _page_of(asked: SurveyResult, filter: Filter, limit: int) -> ConnectionPage:
+    pages = [_decode_rows(raw) for _, raw in asked.answers]
+    rows = list(heapq.merge(*pages, key=lambda row: row.session))
+    more = len(rows) > limit
+    rows = rows[:limit]
+    cursor = make_cursor("connections", rows[-1].session) if more else None
+    return ConnectionPage(rows, cursor, _silent(asked, filter))
 
 
 def _silent(asked: SurveyResult, filter: Filter) -> list[str]:

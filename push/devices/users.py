@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from push.devices.registration import Devices, check_user_id
-from push.devices.session_queries import SessionQueries
-from push.devices.session_query_types import Filter
+from push.devices.session_queries import Filter, SessionQueries
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.runtime.tasks import gather

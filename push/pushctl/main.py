@@ -25,10 +25,18 @@ from push.pushctl.commands import (
     messages,
     nodes,
     push,
-    reshard,
     topics,
 )
-from push.pushctl.commands.operate import bench, events, history, keys, top, trace, webhooks
+from push.pushctl.commands.operate import (
+    bench,
+    events,
+    history,
+    keys,
+    reshard,
+    top,
+    trace,
+    webhooks,
+)
 from push.pushctl.terminal import output
 from push.pushctl.terminal.errors import INTERRUPTED, Failure, explain, report_usage, translated
 from push.pushctl.terminal.options import Common, common_options

@@ -13,8 +13,7 @@ from push.resharding.devices import Fields, StoredDevice, elsewhere, moved
 from push.resharding.everyone import COLLAPSE, LOG, LOST, Everyone
 from push.resharding.kinds import KINDS, How, Kind, kind_of
 from push.resharding.layout import Layout, each_key, each_member
-from push.resharding.messages import Records
-from push.resharding.once import Answers, kept_answer
+from push.resharding.messages import Answers, Records, kept_answer
 from push.resharding.staging import Staging
 from push.resharding.webhooks import Outboxes
 from push.runtime.tasks import Semaphore, gather

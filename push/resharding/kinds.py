@@ -29,7 +29,7 @@ class How(Enum):
     HIGHEST = "a hash of numbers: every server has the highest of all servers"
     RECORD = "a device's record, see devices.py"
     MESSAGE = "a message's record in the ledger, see messages.py"
-    ONCE = "the answer that an idempotency key had, see once.py"
+    ONCE = "the answer that an idempotency key had, see messages.py"
     OUTBOX = "the outboxes of webhooks, see webhooks.py"
     EMPTIED = "what it holds is done before anything moves"
     OWN = "each server has its own"

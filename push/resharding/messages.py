@@ -1,9 +1,16 @@
-"""Records of messages in the ledger: parts that are on the servers of the streams concerned.
+"""What is kept of a message: its record in the ledger, and the answer for its idempotency key.
 
-A line of a device goes with the stream by which the device was addressed, its own or its user's.
-Counters go with the stream; those of a message to everyone stay where they were counted, but for
-what moves with the devices (see everyone.py). What a server that leaves has counted goes to one
-that stays: all that is read is the sum.
+The record has parts, which are on the servers of the streams concerned. A line of a device goes
+with the stream by which the device was addressed, its own or its user's. Counters go with the
+stream; those of a message to everyone stay where they were counted, but for what moves with the
+devices (see everyone.py). What a server that leaves has counted goes to one that stays: all that is
+read is the sum.
+
+The same idempotency key again must not make a second message, whatever the list is. The answer to a
+push is kept on every server that had a part of it, as one piece. Afterwards the parts are others,
+so it is kept by stream: `s:<stream>`, how many connectors received it then (-1: unknown), with the
+id that the message has. publish.lua writes only to streams of which it finds nothing there. With
+several servers the key has a claim to that id as well.
 """
 
 from __future__ import annotations
@@ -13,6 +20,7 @@ from collections.abc import Callable, Mapping
 
 import msgspec
 
+from push.pushing.targets import as_target, streams_of
 from push.redis.keyspace import (
     ACKNOWLEDGED,
     LEDGER_ADDRESSED,
@@ -33,10 +41,11 @@ from push.redis.keyspace import (
 )
 from push.resharding.everyone import Everyone, MovedCounts
 from push.resharding.layout import Layout
-from push.wire.idents import device_stream, user_stream
+from push.wire.idents import STREAM_ALL, device_stream, user_stream
 
 Fields = dict[str, bytes]
 
+_BY_STREAM = "s:"
 BY_DEVICE = ("token", "tokens")
 BY_USER = ("user", "users")
 _HEAD = (
@@ -80,13 +89,13 @@ class Records:
     # Lines
 
     def _lines(
-        self, parts: Mapping[int, Fields], streams_of: Callable[[Fields], dict[str, str]]
+        self, parts: Mapping[int, Fields], streams_by_line: Callable[[Fields], dict[str, str]]
     ) -> dict[int, Fields]:
         """Each line, and where the entries in the streams are, with its stream."""
         placed: defaultdict[int, Fields] = defaultdict(dict)
         offsets: defaultdict[int, dict[str, bytes]] = defaultdict(dict)
         for fields in parts.values():
-            for name, stream in streams_of(fields).items():
+            for name, stream in streams_by_line(fields).items():
                 if name not in fields:
                     continue
                 place = self._layout.new_place(stream)
@@ -229,3 +238,62 @@ def _streams_by_user(fields: Fields) -> dict[str, str]:
             stream = streams[name] = user_stream(name[2:])
             streams |= {LEDGER_LINE + token: stream for token in tokens.decode().split()}
     return streams
+
+
+class Answers:
+    """Says where the answers for an idempotency key belong."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        # What `PushByIp` pushed without a stream has its record where the key is.
+        self._owners: dict[str, str] = {}
+
+    def owner_of(self, id: str) -> str | None:
+        """The owner of the record of message `id`, if it came with a key and without a stream."""
+        return self._owners.get(id)
+
+    def placed(
+        self, name: str, parts: Mapping[int, Fields], to: Mapping[str, bytes]
+    ) -> tuple[dict[int, Fields], Fields]:
+        """What is to be kept under the key `name` on each server, and the key's claim, if there
+        was none. `to`: the targets of messages, by id."""
+        first = next(iter(parts.values()))
+        if "reply" not in first and not any(field.startswith(_BY_STREAM) for field in first):
+            self._owners[first["id"].decode()] = name
+            return {self._layout.new_place(name): first}, {}
+        id, receivers = "", {}
+        for place, fields in parts.items():
+            id, here = self._receivers_of(place, fields, to)
+            receivers.update(here)
+        head = {"digest": first["digest"], "id": id.encode()}
+        placed: defaultdict[int, Fields] = defaultdict(lambda: dict(head))
+        for stream, count in receivers.items():
+            places = [self._layout.new_place(stream)]
+            for place in self._layout.new if stream == STREAM_ALL else places:
+                placed[place][_BY_STREAM + stream] = b"%d" % count
+        alone = len(self._layout.old) == 1
+        return dict(placed), head if alone and len(self._layout.new) > 1 else {}
+
+    def _receivers_of(
+        self, place: int, fields: Fields, to: Mapping[str, bytes]
+    ) -> tuple[str, dict[str, int]]:
+        """The id, and how many connectors received it by stream, of the part on one server."""
+        by_stream = {
+            name[len(_BY_STREAM) :]: int(value)
+            for name, value in fields.items()
+            if name.startswith(_BY_STREAM)
+        }
+        if "reply" not in fields:
+            return fields["id"].decode(), by_stream
+        id, counts = kept_answer(fields)
+        target = as_target(msgspec.Raw(to[id])) if id in to else None
+        streams = streams_of(target) if target else []
+        if len(self._layout.old) > 1 and streams != [STREAM_ALL]:
+            streams = [s for s in streams if self._layout.old_place(s) == place]
+        return id, by_stream | dict(zip(streams, counts, strict=False))
+
+
+def kept_answer(fields: Fields) -> tuple[str, list[int]]:
+    """What publish.lua has kept: the message's id, and how many connectors each stream had."""
+    _, _, id, *counts = msgspec.msgpack.decode(fields["reply"])
+    return str(id), [int(count) for count in counts]

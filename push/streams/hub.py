@@ -128,7 +128,7 @@ class Hub:
             channel.receiver = partial(self.receive, channel)
         channel.followers[follower] = subscription
         assert channel.receiver is not None
-        return self._server.subscriptions.subscribe(channel_name(stream), channel.receiver)
+        return self._server.channels.subscribe(channel_name(stream), channel.receiver)
 
     def unfollow(self, stream: str, follower: Hashable) -> None:
         channel = self.channels.get(stream)
@@ -138,7 +138,7 @@ class Hub:
         if not channel.followers:
             del self.channels[stream]
             self._cache.forget(stream)
-            self._server.subscriptions.unsubscribe(channel_name(stream))
+            self._server.channels.unsubscribe(channel_name(stream))
             self._repair.forget(stream)
             channel.receiver = None  # it holds the channel
 

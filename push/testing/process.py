@@ -16,7 +16,7 @@ import msgspec
 
 from push.daemons.config.settings import SECTION_TYPES
 from push.daemons.config.value_types import ListenAddress
-from push.runtime import exec_wrapper
+from push.daemons.process import exec_wrapper
 from push.wire.addresses import HostPort
 
 START_SECONDS = 60.0

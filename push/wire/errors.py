@@ -1,13 +1,16 @@
-"""The two families of errors a peer can cause.
+"""The two families of errors a peer can cause, and the form that the second has over HTTP.
 
 `ProtocolError` ends a connection: the peer broke the protocol. `RequestError` answers one request:
-the
-peer is understood and told no. Our own faults are ordinary exceptions and are never sent as text.
+the peer is understood and told no, over HTTP by a `Problem`. Our own faults are ordinary
+exceptions and are never sent as text.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
+
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from push.wire.signals import DisconnectCode
 
@@ -116,6 +119,26 @@ class RequestError(Exception):
     @property
     def http_status(self) -> int:
         return STATUS_OF_CODE[self.code]
+
+
+# All members but the last three are always written. The defaults are for a reader: a proxy before
+# the API may answer with less.
+class Problem(Struct, frozen=True):
+    """RFC 9457. `code` is stable and for programs, `detail` for people."""
+
+    type: Annotated[str, Meta(description="the path of a page about the code")] = "about:blank"
+    title: str = ""
+    status: int = 0
+    detail: str = ""
+    code: str = ""
+    field: (
+        Annotated[str, Meta(description="the field that is wrong, as `to.token`")] | UnsetType
+    ) = UNSET
+    violated_policies: (
+        Annotated[list[str], Meta(description="of `rate_limited`: the limits that were reached")]
+        | UnsetType
+    ) = msgspec.field(name="violated-policies", default=UNSET)
+    reasons: Annotated[list[str], Meta(description="of `/readyz`: all of them")] | UnsetType = UNSET
 
 
 def bad_frame(reason: str) -> ProtocolError:

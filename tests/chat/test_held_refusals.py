@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from push.chat import held_refusals
-from push.chat.held_refusals import HeldRefusals
+from push.chat import actions
+from push.chat.actions import HeldRefusals
 from push.chat.settings import UserRate
 
 MICROSECONDS = 2_500_000
@@ -51,7 +51,7 @@ def test_nothing_else_is_held(reply: list[Any]) -> None:
 
 
 def test_they_are_not_more_than_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(held_refusals, "MAX_HELD", 3)
+    monkeypatch.setattr(actions, "MAX_HELD", 3)
     held = HeldRefusals()
     for number in range(5):
         held.note(rate(f"u{number}"), refusal(), 0.0)
@@ -61,7 +61,7 @@ def test_they_are_not_more_than_may_be(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_one_that_is_told_again_takes_the_room_of_no_other_and_is_the_newest(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(held_refusals, "MAX_HELD", 3)
+    monkeypatch.setattr(actions, "MAX_HELD", 3)
     held = HeldRefusals()
     for number in (0, 1, 2, 1):
         held.note(rate(f"u{number}"), refusal(), 0.0)

@@ -16,7 +16,7 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from push.access.ban_table import ActiveBan
 from push.chat.conversation_id import conversation_of
-from push.devices.session_query_types import Filter
+from push.devices.session_queries import Filter
 from push.wire.api.groups import NewGroup
 from push.wire.frames import encode_frame
 from push.wire.idents import device_stream, topic_stream
@@ -411,12 +411,12 @@ async def test_nothing_is_handed_out_by_a_record_whose_change_was_missed(
     for number in range(ROUNDS // 4):
         before, after = users = users[::-1]
         await node.devices.bind(before, token)
-        losses = node.store.subscriptions.losses
+        losses = node.store.channels.losses
         redis.call("CLIENT", "KILL", "TYPE", "pubsub")
 
         await other.devices._bind(token, after, "")
 
-        await wait_until(lambda losses=losses: node.store.subscriptions.losses > losses)
+        await wait_until(lambda losses=losses: node.store.channels.losses > losses)
         while not (node.store.is_subscribed and node.lease.holds):
             await other.push("user", before, data="not")
             await pause(0)

@@ -349,6 +349,23 @@ async def test_while_one_server_is_away_the_others_go_on(town: Town, wait_until:
 
 
 @pytest_twisted.ensureDeferred
+async def test_while_the_first_server_is_away_who_is_behind_reads_on(
+    town: Town, wait_until: WaitUntil
+) -> None:
+    """Nobody can then be sure of notices; the record is read again, and that is enough."""
+    node = town.node
+    client = await town.device_at(2, acks=False, window=4)
+    town.servers[0].kill()
+    await wait_until(lambda: node.shards.problems)
+    for n in range(9):
+        await node.push("token", token_of(client), data=n)
+    await wait_until(lambda: client.numbers == [0, 1, 2, 3])
+    client.acks = True
+    client.ack_all()
+    await wait_until(lambda: client.numbers == list(range(9)))
+
+
+@pytest_twisted.ensureDeferred
 async def test_rule_12_another_list_of_servers_is_refused(
     town: Town, make_node: Make, make_redis: Any, wait_until: WaitUntil
 ) -> None:

@@ -10,7 +10,7 @@ import jwt
 import pytest
 import pytest_twisted
 
-from push.devices.session_query_types import Filter
+from push.devices.session_queries import Filter
 from push.wire.errors import RequestError
 
 JWT_SECRET = b"a secret of at least thirty-two bytes"  # as in conftest.py

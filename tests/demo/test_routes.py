@@ -17,7 +17,7 @@ from push.daemons.config.loading import SettingsError, load
 from push.http.demo.acts import CUTS_PER_MINUTE, PUSHES_PER_MINUTE
 from push.http.demo.guard import admit
 from push.http.demo.page import Page
-from push.http.framework.caller import HttpCaller
+from push.http.framework.client_address import HttpCaller
 from push.wire.errors import RequestError
 from tests.live.tls import Authority
 from tests.waiting import DEADLINE_SECONDS, wait_for

@@ -31,7 +31,7 @@ from push.access.rate_limits import RefusalCounts
 from push.access.request_rates import FailedKeys, RequestRates
 from push.cluster.registry.entry import RegistryEntry
 from push.devices.registration import NewCredentials
-from push.devices.session_query_types import Filter
+from push.devices.session_queries import Filter
 from push.devices.topics import TopicWrite
 from push.http.checks import PushLimits
 from push.http.edge.auditing import Auditing

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from push.connector.sessions.device_session import DeviceSession
-from push.devices.session_query_types import Filter
+from push.devices.session_queries import Filter
 from push.wire.addresses import Networks
 
 KICKED_REASON = "by order of an operator"

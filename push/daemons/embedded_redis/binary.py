@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from push.daemons.config.errors import StartError
-from push.runtime import exec_wrapper
+from push.daemons.process import exec_wrapper
 
 OLDEST_VERSION = (6, 2)
 # Since 7.0 the log is a folder of files. An older server does not read it and would begin empty.

@@ -1,4 +1,4 @@
-"""Events of the log as lines of JSON, for programs that collect them.
+"""Events of the log: as text that cannot deceive, or as JSON for programs that collect lines.
 
     {"ts": "2026-11-29T21:00:00.123Z", "level": "info", "event": "redis.connected",
      "logger": "push.redis.connection.availability", "text": "Redis at …: connected", "server": …}
@@ -20,19 +20,66 @@ from twisted.logger import (
     LegacyLogObserverWrapper,
     LogBeginner,
     LogEvent,
+    formatEvent,
 )
+from twisted.python.failure import Failure
 from twisted.python.log import FileLogObserver as LegacyFileLogObserver
 from zope.interface import implementer
 
-from push.daemons.process.log_text import text_and_traceback
 from push.wire.text import visible
 
+# What an observer needs of an event beside its text.
+_KEPT = ("log_time", "log_level", "log_namespace", "time")
 # Of events of the older `twisted.python.log`, and what the members of every line are made of.
 _NO_FIELDS = frozenset(
     ("time", "isError", "failure", "why", "message", "system", "format", "event")
 )
 _OWN_MEMBERS = frozenset(("ts", "level", "event", "logger", "text", "traceback"))
 UNNAMED = "other"  # of Twisted, and of libraries that know no names of events
+
+
+def text_and_traceback(event: LogEvent) -> tuple[str, str]:
+    """As they are: others may have written parts of them. The traceback is "" for most events."""
+    failure = event.get("log_failure")
+    if failure is not None:
+        return formatEvent(event), _traceback_of(failure)
+    if event.get("isError") and isinstance(event.get("failure"), Failure):
+        # Of `twisted.python.log.err`, whose text would have the traceback in it.
+        return str(event.get("why") or "Unhandled Error"), _traceback_of(event["failure"])
+    return formatEvent(event), ""
+
+
+def _traceback_of(failure: Failure) -> str:
+    try:
+        return failure.getTraceback()
+    except Exception as error:  # an exception whose own methods fail
+        return f"(no traceback can be had: {type(error).__name__})"
+
+
+@implementer(ILogObserver)
+class VisibleText:
+    """Hands events on to `observer` as text in which nothing controls a terminal or forges a line.
+
+    Much of what is logged was sent by somebody else: a reason, an address, a part of a frame. So an
+    event is one line, and only its traceback has more of them, which the observer indents.
+    """
+
+    def __init__(self, observer: Callable[[LogEvent], None]) -> None:
+        self._observer = observer
+
+    def __call__(self, event: LogEvent) -> None:
+        shown = {name: event[name] for name in _KEPT if name in event}
+        for name in ("log_system", "system"):
+            if event.get(name) is not None:
+                shown[name] = visible(str(event[name]))
+        shown["log_text"] = _visible_text(event)
+        shown["log_format"] = "{log_text}"
+        self._observer(shown)
+
+
+def _visible_text(event: LogEvent) -> str:
+    text, traceback = text_and_traceback(event)
+    return f"{visible(text)}\n{visible(traceback, multiline=True)}" if traceback else visible(text)
 
 
 def line_of(event: LogEvent) -> str:

@@ -1,61 +1,31 @@
-"""Logging beside what twistd does: the level of `[server] log`, text that cannot deceive, and start
-problems in one line."""
+"""Logging beside what twistd does: the level of `[server] log`, log files that somebody else has
+renamed (logrotate), and start problems in one line."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
-from typing import NoReturn, cast
+from collections.abc import Iterator
+from typing import Any, NoReturn, cast
 
 from twisted.logger import (
     FilteringLogObserver,
     ILogObserver,
-    LogEvent,
     Logger,
     LogLevel,
     LogLevelFilterPredicate,
     LogPublisher,
 )
-from zope.interface import implementer
+from twisted.python.logfile import BaseLogFile
 
 from push.daemons.config.errors import StartError
-from push.daemons.process.log_lines import as_json_lines
-from push.daemons.process.log_text import text_and_traceback
+from push.daemons.process.log_lines import VisibleText, as_json_lines
 from push.runtime.log_detail import detail
 from push.wire.text import visible
 
 _log = Logger()
 
 _SEVERITY = list(LogLevel.iterconstants())
-# What an observer needs of an event beside its text.
-_KEPT = ("log_time", "log_level", "log_namespace", "time")
-
-
-@implementer(ILogObserver)
-class VisibleText:
-    """Hands events on to `observer` as text in which nothing controls a terminal or forges a line.
-
-    Much of what is logged was sent by somebody else: a reason, an address, a part of a frame. So an
-    event is one line, and only its traceback has more of them, which the observer indents.
-    """
-
-    def __init__(self, observer: Callable[[LogEvent], None]) -> None:
-        self._observer = observer
-
-    def __call__(self, event: LogEvent) -> None:
-        shown = {name: event[name] for name in _KEPT if name in event}
-        for name in ("log_system", "system"):
-            if event.get(name) is not None:
-                shown[name] = visible(str(event[name]))
-        shown["log_text"] = _visible_text(event)
-        shown["log_format"] = "{log_text}"
-        self._observer(shown)
-
-
-def _visible_text(event: LogEvent) -> str:
-    text, traceback = text_and_traceback(event)
-    return f"{visible(text)}\n{visible(traceback, multiline=True)}" if traceback else visible(text)
 
 
 def apply_level(publisher: LogPublisher, level_name: str, form: str = "text") -> None:
@@ -79,6 +49,35 @@ def apply_level(publisher: LogPublisher, level_name: str, form: str = "text") ->
         shown = cast(ILogObserver, shaped)
         filtered = FilteringLogObserver(shown, [predicate])  # type: ignore[list-item]
         publisher.addObserver(filtered)  # type: ignore[arg-type]
+
+
+def reopen_log_files(publisher: LogPublisher) -> str | None:
+    """Open again the files that `publisher`'s observers write to; what they are, for people.
+
+    None when nothing is logged to a file. After a StartError the log goes on where it did.
+    """
+    paths = []
+    for file in _log_files(publisher):
+        try:
+            # LogFile.reopen closes first, and would be left without a file.
+            with open(file.path, "ab"):
+                pass
+            file.reopen()
+        except OSError as error:
+            raise StartError(f"the log file {file.path}: {error.strerror}") from None
+        paths.append(file.path)
+    return f"log file {', '.join(paths)}" if paths else None
+
+
+def _log_files(publisher: LogPublisher) -> Iterator[Any]:
+    """twistd makes its observer by itself and keeps the file inside it; there is no public way."""
+    for observer in publisher._observers:
+        inner: object = observer
+        while hasattr(inner, "_observer"):  # those that filter or change events
+            inner = inner._observer
+        file = getattr(inner, "_outFile", None)
+        if isinstance(file, BaseLogFile):
+            yield file
 
 
 def check_file_of_twistd(option: str, path: str | None) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from push.http.framework.caller import HttpCaller
+from push.http.framework.client_address import HttpCaller
 from push.wire.addresses import HostPort, is_loopback
 from push.wire.errors import RequestError
 

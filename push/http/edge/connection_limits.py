@@ -86,22 +86,22 @@ class ConnectionLimits:
 
     def join(self, client: Client) -> None:
         self._clients.add(client)
-        self.waits(client)
+        self.note_waiting(client)
 
     def leave(self, client: Client) -> None:
         """May be called twice."""
         self._clients.discard(client)
         self._forget(client)
         self.release_body(client)
-        self.read(client)
+        self.note_read(client)
 
-    def waits(self, client: Client) -> None:
+    def note_waiting(self, client: Client) -> None:
         """It waits for its client from now on."""
         if client in self._clients:
             self._forget(client)
             (self._known if client.has_key else self._strangers)[client] = None
 
-    def works(self, client: Client) -> None:
+    def note_working(self, client: Client) -> None:
         """Its request is being answered, or waits for its turn."""
         if client in self._clients:
             self._forget(client)
@@ -140,7 +140,7 @@ class ConnectionLimits:
         self._bodies.drop(client)
         self._bodies_of_strangers.drop(client)
 
-    def is_unread(self, client: Client, size: int) -> None:
+    def note_unread(self, client: Client, size: int) -> None:
         """So many bytes of an answer wait for a client that does not read."""
         unread = self._unread
         unread.add(client, size - unread.of_client.get(client, 0))
@@ -150,7 +150,7 @@ class ConnectionLimits:
             strangers = (client for client in clients if not client.has_key)
             self._cut(next(strangers, None) or next(iter(clients)))
 
-    def read(self, client: Client) -> None:
+    def note_read(self, client: Client) -> None:
         self._unread.drop(client)
 
 

@@ -1,4 +1,4 @@
-"""Where a request comes from, and where its client sent it.
+"""Where a request comes from, by which way, and where its client sent it.
 
 The client's address is the peer's, or the one that a trusted proxy names in X-Forwarded-For.
 """
@@ -8,12 +8,28 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from ipaddress import ip_address
+from typing import NamedTuple
 
 from push.http.edge.incoming import HeaderValues, IncomingRequest
 from push.wire.addresses import UNKNOWN_IP, Networks, is_loopback_peer, peer_ip, plain_ip
 
 # Some proxies add the port: 192.0.2.7:4711, [2001:db8::7]:4711.
 _WITH_PORT = re.compile(r"\[([^\[\]]*)\](?::\d{1,5})?|([^:]*):\d{1,5}", re.ASCII)
+
+
+class HttpCaller(NamedTuple):
+    """Who sent a request, and by which way: for routes that not everybody may use.
+
+    `ip` as in `Request`. `is_near`: on this machine, and no proxy passed the request on.
+    `is_secure`: it came over TLS, to this port or to a trusted proxy that says so. `host` and
+    `origin` are headers, as they came; `origin` is None where there is none.
+    """
+
+    ip: str
+    is_near: bool
+    is_secure: bool
+    host: str
+    origin: str | None
 
 
 def client_of(request: IncomingRequest, proxies: Networks) -> tuple[str, bool]:
@@ -43,6 +59,19 @@ def origin_of(request: IncomingRequest, proxies: Networks) -> str:
         name, port = getattr(address, "host", "localhost"), getattr(address, "port", 80)
         host = f"{name}:{port}".encode()
     return f"{'https' if is_secure else 'http'}://{host.decode('ascii', 'replace')}"
+
+
+def caller_of(request: IncomingRequest, proxies: Networks) -> HttpCaller:
+    ip, is_near = client_of(request, proxies)
+    is_secure = origin_of(request, proxies).startswith("https:")
+    host, origin = request.getHeader(b"host"), request.getHeader(b"origin")
+    return HttpCaller(
+        ip,
+        is_near,
+        is_secure,
+        (host or b"").decode("latin-1"),
+        None if origin is None else origin.decode("latin-1"),
+    )
 
 
 def _peer_ip(request: IncomingRequest) -> str:

@@ -12,8 +12,7 @@ from msgspec import UNSET, inspect
 from push.http.framework.parameters import KINDS
 from push.http.framework.route import App, DocumentedResponse, Endpoint, Kind
 from push.wire.api.common import MAX_IDEMPOTENCY_KEY
-from push.wire.api.problem import Problem
-from push.wire.errors import STATUS_OF_CODE
+from push.wire.errors import STATUS_OF_CODE, Problem
 
 _PARAMETER = re.compile(r"{(\w+)}")
 _REFERENCE = "#/components/schemas/{name}"
@@ -48,7 +47,7 @@ def openapi_document(title: str, version: str, apps: Sequence[App]) -> dict[str,
     kinds = list(_kinds(routes))
     schemas, components = msgspec.json.schema_components(kinds, ref_template=_REFERENCE)
     schema_of = dict(zip(map(repr, kinds), schemas, strict=True))
-    for struct in {each for kind in kinds for each in _structs_in(inspect.type_info(kind))}:
+    for struct in {each for info in inspect.multi_type_info(kinds) for each in _structs_in(info)}:
         _require_written(struct, components)
     for app in apps:
         app.adjust(components)

@@ -18,8 +18,7 @@ from push.redis.connection.errors import (
     StoreUnavailable,
     as_request_error,
 )
-from push.wire.api.problem import Problem
-from push.wire.errors import STATUS_OF_CODE, LimitPolicy, RequestError
+from push.wire.errors import STATUS_OF_CODE, LimitPolicy, Problem, RequestError
 
 PROBLEM_TYPE = b"application/problem+json"
 

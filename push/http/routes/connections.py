@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from push.devices.registration import Devices
-from push.devices.session_queries import SessionQueries
-from push.devices.session_query_types import Filter
+from push.devices.session_queries import Filter, SessionQueries
 from push.http.checks import none_if_unset, read_network
 from push.http.framework.route import (
     Body,
@@ -51,7 +50,9 @@ class ConnectionRoutes:
             ip=None if ip is None else read_network(ip, "ip"),
             topic=none_if_unset(query.topic),
         )
-        return json_answer(200, await self._sessions.find(wanted, query.cursor, query.limit))
+        return json_answer(
+            200, await self._sessions.find(wanted, query.cursor, query.limit, call.turns_of)
+        )
 
     @Route(
         "DELETE",

@@ -25,7 +25,6 @@ from push.pushing.service import Push, PushService
 from push.pushing.targets import Target
 from push.runtime.ports import Clock
 from push.runtime.timers import sleep
-from push.wire.api.problem import Problem
 from push.wire.api.push import (
     MAX_BATCH_ITEMS,
     BatchAnswer,
@@ -36,7 +35,7 @@ from push.wire.api.push import (
     PushTargetBody,
 )
 from push.wire.api.push_targets import TARGET_OF_NAME
-from push.wire.errors import RequestError
+from push.wire.errors import Problem, RequestError
 from push.wire.reading import decoder_for
 
 MAX_BATCH_BYTES = 16 * 1024 * 1024

@@ -25,8 +25,8 @@ from push.sdk.encoding import check_seconds, check_text, encode_json
 from push.sdk.errors import ConfigurationError, InvalidData, PushAPIError, PushAPIUnreachable
 from push.sdk.proxies import proxy_for
 from push.sdk.tls import client_context, trusting_nobody
-from push.wire.api.problem import Problem
 from push.wire.api.push import IN_PROGRESS
+from push.wire.errors import Problem
 
 RETRIES = 2
 TIMEOUT_SECONDS = 10.0
@@ -141,7 +141,7 @@ class BaseAPI:
     def _unsendable(self, call: ApiCall[Any], error: Exception) -> InvalidData:
         return InvalidData(f"{call.method} {call.path[:200]!r}: {error}"[:500])
 
-    def _judge(self, call: ApiCall[T], outcome: Outcome) -> T:
+    def _result_of(self, call: ApiCall[T], outcome: Outcome) -> T:
         if isinstance(outcome, httpx.HTTPError):
             raise unreachable(call.method, self._url + call.path, outcome) from None
         if not outcome.is_success:

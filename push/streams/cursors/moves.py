@@ -24,7 +24,7 @@ from push.streams.ledger import is_listed
 _encode = msgspec.msgpack.Encoder().encode
 
 
-class CursorOwner(Protocol):
+class CursorHolder(Protocol):
     """The owner of cursors: a device's session."""
 
     @property
@@ -34,7 +34,7 @@ class CursorOwner(Protocol):
     def session_id(self) -> str: ...
 
 
-Member = tuple[Subscription, CursorOwner]
+Member = tuple[Subscription, CursorHolder]
 
 
 class Move:

@@ -103,7 +103,7 @@ async def test_what_a_channel_loses_while_a_page_waits_is_read(
     await wait_until(lambda: pages.reads)
 
     server = node.gateway.streams.of(subscription).server
-    handlers = server.subscriptions.handlers
+    handlers = server.channels.handlers
     [name] = [name for name, handler in handlers.items() if handler == channel.receiver]
     announced: list[bytes] = []
     handlers[name] = announced.append
@@ -111,9 +111,9 @@ async def test_what_a_channel_loses_while_a_page_waits_is_read(
     await wait_until(lambda: announced)
     handlers[name] = channel.receiver
     if loses_connection:
-        losses = server.subscriptions.losses
+        losses = server.channels.losses
         server.rebuild("a test cuts the connection")
-        await wait_until(lambda: server.subscriptions.losses > losses and server.is_subscribed)
+        await wait_until(lambda: server.channels.losses > losses and server.is_subscribed)
     await node.hub._loss_check._sweeps.run()
     assert not channel.known
     pages.let_go()

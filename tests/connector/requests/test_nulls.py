@@ -8,8 +8,8 @@ from typing import Annotated
 import pytest
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
+from push.connector.requests.nulls import nulls_taken_out_for
 from push.wire.errors import RequestError
-from push.wire.nulls import nulls_taken_out_for
 from push.wire.reading import decoder_for
 
 
