@@ -43,6 +43,7 @@ from push.connector.transport.timing_wheel import TimingWheel
 from push.observe.session_events import CONNECTION_LOST
 from push.runtime.ports import Clock
 from push.runtime.tasks import OwnedTasks, TaskGroup
+from push.runtime.turn_share import TurnTime
 from push.session.delivery_policy import DeliveryPolicy
 from push.session.server import ServerSession
 from push.session.transitions import State
@@ -82,14 +83,17 @@ class Gateway:
         self.commands = RemoteCommands(clock, services, settings.boot, settings.node, self)
         self.freshness = Freshness(clock, shards, services.lease, services.bans, self)
         redeliver_after_seconds = settings.limits.redeliver_after_seconds
-        self.fanout = FanOut(clock, policy, wheel, redeliver_after_seconds, self, services.tracer)
+        self._turn_time = turn_time = TurnTime(clock)
+        self.fanout = FanOut(
+            clock, turn_time, policy, wheel, redeliver_after_seconds, self, services.tracer
+        )
         self.streams = ShardedStreams(
-            clock, shards, self.fanout, settings.boot, self.commands.lost, self.freshness
+            clock, shards, self.fanout, settings.boot, self.commands.lost, self.freshness, turn_time
         )
         self._session_ends = SessionEnds(clock, self.streams, sessions, self._own)
         self.drain = Drain(clock, self.streams.cursors, services.others, self)
         self.subscriptions = SessionSubscriptions(
-            clock, self.streams, sessions, services.snowflake, self.commands, self
+            clock, self.streams, sessions, services.snowflake, self.commands, self, turn_time
         )
         topics = TopicRequests(shards, services.topics, self.subscriptions, self)
         self.requests = self._make_requests(topics)
@@ -180,6 +184,7 @@ class Gateway:
         self.catch_up.stop()
         self.subscriptions.stop()
         self.freshness.stop()
+        self._turn_time.stop()
         await self.session_events.store_all()
 
     async def _until_all_are_gone(self, patience_seconds: float) -> None:

@@ -88,11 +88,13 @@ class Hub:
         self.pending: dict[Channel, list[Entry]] = {}  # of this turn
         self._first_expiry_ms = NEVER_MS  # of these
         self._turn_call: DelayedCall | None = None
+        self._is_held = False  # what is pending: see `may_hand_on`
         self._repair = GapRepair(reactor, reader, self, receiver.gap_closed)
         self._loss_check = LossCheck(
             reactor, server, reader, self.channels, self._repair, f"nonce:{name}"
         )
         server.on_restored(self._restored)
+        server.subscriptions.handlers.all_read = self._all_read
 
     @property
     def repairs(self) -> int:
@@ -199,13 +201,20 @@ class Hub:
         if self._turn_call is None:
             self._turn_call = self._reactor.callLater(0, self._end_turn)
 
+    def _all_read(self) -> None:
+        """That was all for this turn: where there is much to do, the next one comes late."""
+        if self._turn_call is not None and not self._is_held:
+            self._turn_call.cancel()
+            self._end_turn()
+
     def _end_turn(self) -> None:
         """Everything that came in this turn goes out, joined by stream."""
+        self._turn_call = None
         now_us = self._server.clock.observe(max(map(_HANDED, self.pending)))
-        if not self._may_hand_on():
+        self._is_held = not self._may_hand_on()
+        if self._is_held:
             self._turn_call = self._reactor.callLater(HELD_SECONDS, self._end_turn)
             return
-        self._turn_call = None
         turn, self.pending = list(self.pending.items()), {}
         first_expiry_ms, self._first_expiry_ms = self._first_expiry_ms, NEVER_MS
         if first_expiry_ms <= now_us // 1000:
