@@ -82,11 +82,8 @@ class Gateway:
         shards, sessions = services.shards, services.sessions
         self.commands = RemoteCommands(clock, services, settings.boot, settings.node, self)
         self.freshness = Freshness(clock, shards, services.lease, services.bans, self)
-        redeliver_after_seconds = settings.limits.redeliver_after_seconds
         self._turn_time = turn_time = TurnTime(clock)
-        self.fanout = FanOut(
-            clock, turn_time, policy, wheel, redeliver_after_seconds, self, services.tracer
-        )
+        self.fanout = self._make_fan_out(policy)
         self.streams = ShardedStreams(
             clock, shards, self.fanout, settings.boot, self.commands.lost, self.freshness, turn_time
         )
@@ -109,6 +106,13 @@ class Gateway:
     def _make_limits(self) -> ConnectorLimits:
         wanted, is_short = self._settings.connector_limits, self._services.is_short_of_memory
         return ConnectorLimits(self.clock, wanted, is_short, self._over_rate, self.connections)
+
+    def _make_fan_out(self, policy: DeliveryPolicy) -> FanOut:
+        redeliver_after_seconds = self._settings.limits.redeliver_after_seconds
+        tracer = self._services.tracer
+        return FanOut(
+            self.clock, self._turn_time, policy, self._wheel, redeliver_after_seconds, self, tracer
+        )
 
     def _make_requests(self, topics: TopicRequests) -> RequestDispatcher:
         chat = ChatRequests(self._services.chat)

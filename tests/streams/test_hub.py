@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from push.redis.client import RedisClient
 from push.session.entry import FIRST_SHARED_ID, LAST_SHARED_ID
 from push.streams import loss_check
+from push.streams.hub import FEW_FOLLOWERS
 from tests.waiting import WaitUntil, pause
 
 Connect = Callable[..., Awaitable[RedisClient]]
@@ -435,6 +436,35 @@ async def test_what_is_held_is_not_looked_at_at_each_read(
 
     allowed.append(1)
     await wait_until(lambda: len(ear.ids()) == 2)
+
+
+@pytest.mark.parametrize("followers", [FEW_FOLLOWERS, FEW_FOLLOWERS + 1])
+@pytest_twisted.ensureDeferred
+async def test_notes_of_typing_go_to_many_together_and_to_few_at_once(
+    store: RedisClient, listen: Any, wait_until: WaitUntil, followers: int
+) -> None:
+    ear = listen(store)
+    for number in range(followers):
+        channel = await ear.follow("group:g", who=number)
+    [name] = [each for each in store.subscriptions.handlers if each.endswith(b":group:g")]
+    protocol: Any = store.subscriptions._protocol
+    users = ["anna", "bob", "carol"]
+
+    for number, user in enumerate([*users, *users]):
+        content = b'{"id":"t%d","kind":"typing","user":"%b"}' % (number, user.encode())
+        payload = b"0 0 1 4000000000000 t t%d 0\n%b" % (number, content)
+        protocol.dataReceived(hiredis.pack_command((b"message", name, payload)))
+
+    if followers <= FEW_FOLLOWERS:
+        assert ear.ids("group:g") == ["t0", "t1", "t2", "t3", "t4", "t5"]
+        return
+    assert ear.ids("group:g") == ["t0"]
+    turns = ear.listener.turns
+    await wait_until(lambda: len(ear.ids("group:g")) == 4)
+    assert ear.ids("group:g") == ["t0", "t4", "t5", "t3"]  # of each user the last
+    assert ear.listener.turns == turns + 1
+    assert channel.handed == 0
+    await wait_until(lambda: not ear.hub._typing._kept)  # then one goes at once again
 
 
 @pytest_twisted.ensureDeferred

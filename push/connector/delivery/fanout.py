@@ -262,7 +262,7 @@ class FanOut:
             written_before = policy.written
             policy.written += len(devices) * len(batch.entries)
             policy.note_written(channel.stream, written_before)
-            if not batch.excluded:  # of who is typing there is no ledger
+            if not batch.excluded:  # such notes have no ledger
                 for entry in batch.entries:
                     self._port.streams.counts.written_to(channel.stream, entry.id, devices)
             write(devices, batch.encoded(codec))

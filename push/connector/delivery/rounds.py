@@ -57,7 +57,7 @@ class Round:
         return self.place >= len(self.targets)
 
     def next_piece(self, most: int) -> Pairs:
-        """The next of those to whom it is to be written, so many at most."""
+        """The next sessions that it is written to, so many at most."""
         piece = self.targets[self.place : self.place + most]
         self.place += most
         return piece
