@@ -190,6 +190,10 @@ class Batch:
         """What a session of an excluded user gets of a batch that is in no log."""
         return b"".join([e.encoded(codec) for e in self.entries if e.exclude_user != user])
 
+    def count_without(self, user: str | None) -> int:
+        """How many a session of `user` gets."""
+        return sum(entry.exclude_user != user for entry in self.entries)
+
 
 def batches_of(entries: Sequence[Entry]) -> list[Batch]:
     """`entries` in batches of about `PART_BYTES`; one, for nearly all there is.

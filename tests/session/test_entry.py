@@ -57,5 +57,6 @@ def test_an_excluded_user_gets_what_others_type() -> None:
 
     assert batch.encoded(BINARY) == b"".join(BINARY.push(each, 0) for each in (anna, bob, carol))
     assert batch.encoded_without(BINARY, "bob") == BINARY.push(anna, 0) + BINARY.push(carol, 0)
+    assert [batch.count_without(user) for user in ("bob", "dave")] == [2, 3]
     [alone] = batches_of([typing("anna")])
     assert alone.encoded_without(BINARY, "anna") == b""

@@ -189,10 +189,12 @@ class FanOut:
             device = target[0]
             if device.user not in batch.excluded:
                 others.append(target)
-            elif device.protocol.state is State.OPEN and not device.connection.blocked:
+            elif device.connection.blocked:
+                self._miss(device, batch)
+            elif device.protocol.state is State.OPEN:
                 data = batch.encoded_without(device.codec, device.user)
                 if data and batch.largest_bytes <= device.protocol.max_frame_bytes:
-                    policy.written += sum(e.exclude_user != device.user for e in batch.entries)
+                    policy.written += batch.count_without(device.user)
                     write([device], data)
         policy.note_written(channel.stream, written_before)
         return others
@@ -307,8 +309,8 @@ class FanOut:
         """Stored messages stay in the log until the device drains; others may wait a little."""
         if batch.stored:
             subscription.live = False
-        if batch.excluded:  # when there is room again, nobody may be typing
-            self.lost_qos0 += len(batch.entries)
+        if batch.excluded:
+            self._miss(device, batch)
             return
         for entry in batch.entries:
             if entry.offset or device.protocol.state is not State.OPEN:
@@ -321,6 +323,11 @@ class FanOut:
                 self._count(device, subscription, entry)
             else:
                 self._lost(device, subscription, entry)
+
+    def _miss(self, device: DeviceSession, batch: Batch) -> None:
+        """Notes that users are typing do not wait: when there is room again, nobody may be."""
+        if device.protocol.state is State.OPEN:
+            self.lost_qos0 += batch.count_without(device.user)
 
     def _lost(self, device: DeviceSession, subscription: Subscription, entry: Entry) -> None:
         """A message that is in no log was not handed out, because there was no room."""
