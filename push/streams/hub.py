@@ -41,7 +41,7 @@ HELD_SECONDS = 0.02  # between two checks whether what was kept may be handed on
 NEVER_MS = 1 << 62
 # Where a stream has more followers, notes that users are typing go together, so often.
 FEW_FOLLOWERS = 8
-TYPING_SECONDS = 0.25
+TYPING_SECONDS = 1.0
 _HANDED = attrgetter("handed")
 
 
