@@ -99,7 +99,7 @@ class Hub:
             reactor, server, reader, self.channels, self._repair, f"nonce:{name}"
         )
         server.on_restored(self._restored)
-        server.subscriptions.handlers.all_read = self._all_read
+        server.channels.handlers.all_read = self._all_read
 
     @property
     def repairs(self) -> int:
