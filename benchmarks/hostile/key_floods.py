@@ -90,13 +90,6 @@ def over_many(attacker: Attacker, asked: Asked) -> None:
             connection.wait(0)
 
 
-@flood("key-lines", "what became of a push to 1,000 tokens, over thirty connections", "http")
-def key_lines(attacker: Attacker) -> None:
-    made = call(attacker, "POST", "/v1/push", WIDE[2])
-    assert isinstance(made, dict)
-    over_many(attacker, ("GET", f"/v1/messages/{made['id']}/devices?limit=200", None))
-
-
 @flood("key-histories", "200 messages of a conversation, over thirty connections", "http")
 def key_histories(attacker: Attacker) -> None:
     for _ in range(200):

@@ -19,7 +19,7 @@ from push.wire.idents import user_stream
 _summaries = load_script("chat", "summaries")
 
 # Looked up in one step of Redis: what others ask of it waits for no more than these.
-SUMMARIES_AT_A_TIME = 25
+SUMMARIES_AT_A_TIME = 50
 
 
 class Place(NamedTuple):
