@@ -77,8 +77,7 @@ class Gateway:
         self.limits = self._make_limits()
         self.reads = self.limits.reads
         self.session_events = services.session_events
-        drops = Drops(self.counters, self.sessions, self.session_events)
-        self.delivery_policy = policy = DeliveryPolicy(settings.limits, drops.note)
+        self.delivery_policy = policy = self._make_delivery_policy()
         shards, sessions = services.shards, services.sessions
         self.commands = RemoteCommands(clock, services, settings.boot, settings.node, self)
         self.freshness = Freshness(clock, shards, services.lease, services.bans, self)
@@ -121,6 +120,10 @@ class Gateway:
         return FanOut(
             self.clock, self._turn_time, policy, self._wheel, redeliver_after_seconds, self, tracer
         )
+
+    def _make_delivery_policy(self) -> DeliveryPolicy:
+        drops = Drops(self.counters, self.sessions, self.session_events)
+        return DeliveryPolicy(self._settings.limits, drops.note)
 
     def _make_requests(self, topics: TopicRequests) -> RequestDispatcher:
         chat = ChatRequests(self._services.chat)
