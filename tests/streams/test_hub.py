@@ -464,7 +464,27 @@ async def test_notes_of_typing_go_to_many_together_and_to_few_at_once(
     assert ear.ids("group:g") == ["t0", "t4", "t5", "t3"]  # of each user the last
     assert ear.listener.turns == turns + 1
     assert channel.handed == 0
-    await wait_until(lambda: not ear.hub._typing._kept)  # then one goes at once again
+    await wait_until(lambda: not ear.hub._typing.kept)  # then one goes at once again
+
+
+@pytest_twisted.ensureDeferred
+async def test_notes_of_typing_that_are_kept_come_before_a_message(
+    store: RedisClient, sender: Any, listen: Any, wait_until: WaitUntil
+) -> None:
+    """It may be what was typed: who has sent it types no more."""
+    ear = listen(store)
+    for number in range(FEW_FOLLOWERS + 1):
+        await ear.follow("group:g", who=number)
+    [name] = [each for each in store.channels.handlers if each.endswith(b":group:g")]
+    protocol: Any = store.channels._protocol
+    for number in range(2):
+        content = b'{"id":"t%d","kind":"typing","user":"anna"}' % number
+        payload = b"0 0 1 4000000000000 t t%d 0\n%b" % (number, content)
+        protocol.dataReceived(hiredis.pack_command((b"message", name, payload)))
+    assert ear.ids("group:g") == ["t0"]
+    published = await sender.send("group:g")
+    await wait_until(lambda: published.id in ear.ids("group:g"))
+    assert ear.ids("group:g") == ["t0", "t1", published.id]
 
 
 @pytest_twisted.ensureDeferred
