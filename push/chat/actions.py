@@ -154,7 +154,8 @@ class Acting:
         """What the script answers on `server`, once all that it means for users was done.
 
         The request's "rate", a `UserRate`, is counted. `durable` False: of a script that changes
-        nothing else. `turns_of`: of one that reads much, who waits for a turn (see `PatientCalls`).
+        nothing else. `turns_of`: of one that reads much, the owner of the turn that it
+        waits for (see `PatientCalls`).
         Raises `RequestError`; `StoreUnavailable`: then it may have happened.
         """
         rate: UserRate | None = request.get("rate")

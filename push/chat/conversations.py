@@ -41,7 +41,7 @@ class Conversations:
         self, user: str, *, cursor: str, limit: int, turns_of: Hashable = None
     ) -> ConversationPage:
         """Conversations after the place `cursor`; fewer than `limit` if they are large. `turns_of`:
-        who waits for turns, if not the user."""
+        the owner of the turns that this waits for, if not the user."""
         turns_of = turns_of or user
         places = sorted(await self._places(user, turns_of), key=_order)
         after = read_cursor("conversations", cursor, int, str)

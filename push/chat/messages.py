@@ -144,7 +144,7 @@ class MessageService:
         turns_of: Hashable = None,
     ) -> HistoryPage:
         """Messages behind or before a place. The backend (`by` None) sees all that are kept.
-        `turns_of`: who waits for a turn, if not `by`."""
+        `turns_of`: the owner of the turn that this waits for, if not `by`."""
         request: dict[str, Any] = {
             "owner": conversation.owner,
             "by": by or "",

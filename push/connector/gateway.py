@@ -43,6 +43,7 @@ from push.connector.transport.timing_wheel import TimingWheel
 from push.observe.session_events import CONNECTION_LOST
 from push.runtime.ports import Clock
 from push.runtime.tasks import OwnedTasks, TaskGroup
+from push.runtime.turn_share import TurnTime
 from push.session.delivery_policy import DeliveryPolicy
 from push.session.server import ServerSession
 from push.session.transitions import State
@@ -81,15 +82,21 @@ class Gateway:
         shards, sessions = services.shards, services.sessions
         self.commands = RemoteCommands(clock, services, settings.boot, settings.node, self)
         self.freshness = Freshness(clock, shards, services.lease, services.bans, self)
-        redeliver_after_seconds = settings.limits.redeliver_after_seconds
-        self.fanout = FanOut(clock, policy, wheel, redeliver_after_seconds, self, services.tracer)
+        self._turn_time = turn_time = TurnTime(clock)
+        self.fanout = self._make_fan_out(policy)
         self.streams = ShardedStreams(
-            clock, shards, self.fanout, settings.boot, self.commands.end_if_lost, self.freshness
+            clock,
+            shards,
+            self.fanout,
+            settings.boot,
+            self.commands.end_if_lost,
+            self.freshness,
+            turn_time,
         )
         self._session_ends = SessionEnds(clock, self.streams, sessions, self._own)
         self.drain = Drain(clock, self.streams.cursors, services.others, self)
         self.subscriptions = SessionSubscriptions(
-            clock, self.streams, sessions, services.snowflake, self.commands, self
+            clock, self.streams, sessions, services.snowflake, self.commands, self, turn_time
         )
         topics = TopicRequests(shards, services.topics, self.subscriptions, self)
         self.requests = self._make_requests(topics)
@@ -107,6 +114,13 @@ class Gateway:
         made = ConnectorLimits(self.clock, wanted, is_short, self._over_rate, self.connections)
         made.reads.request_places.may_hang = self._services.shards.is_one_silent
         return made
+
+    def _make_fan_out(self, policy: DeliveryPolicy) -> FanOut:
+        redeliver_after_seconds = self._settings.limits.redeliver_after_seconds
+        tracer = self._services.tracer
+        return FanOut(
+            self.clock, self._turn_time, policy, self._wheel, redeliver_after_seconds, self, tracer
+        )
 
     def _make_requests(self, topics: TopicRequests) -> RequestDispatcher:
         chat = ChatRequests(self._services.chat)
@@ -182,6 +196,7 @@ class Gateway:
         self.catch_up.stop()
         self.subscriptions.stop()
         self.freshness.stop()
+        self._turn_time.stop()
         await self.session_events.store_all()
 
     async def _until_all_are_gone(self, patience_seconds: float) -> None:

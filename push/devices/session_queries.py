@@ -120,8 +120,9 @@ class SessionQueries:
     async def find(
         self, filter: Filter, cursor: str = "", limit: int = 50, turns_of: Hashable = None
     ) -> ConnectionPage:
-        """The sessions that fit, by id. `turns_of`: who waits for a turn. Raises `RequestError`
-        `invalid` for a wrong cursor, `unavailable` where too many of theirs wait."""
+        """The sessions that fit, by id. `turns_of`: the owner of the turn that this waits for.
+        Raises `RequestError` `invalid` for a wrong cursor, `unavailable` where too many of the
+        owner wait."""
         place = read_cursor("connections", cursor, str)
         after = place[0] if place else ""
         check_waiting(self._listing.waiting_of(turns_of))

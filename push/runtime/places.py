@@ -132,7 +132,8 @@ class Places:
             if place.rests:
                 place.done = self._clock.seconds()
                 rest_seconds = min((place.done - place.begun) * place.rests, MOST_REST_SECONDS)
-                await sleep(self._clock, rest_seconds)
+                if rest_seconds > 0:
+                    await sleep(self._clock, rest_seconds)
         finally:
             self.end(place)
 

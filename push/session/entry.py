@@ -109,7 +109,7 @@ class Batch:
         "controls",
         "entries",
         "ephemeral",
-        "excludes",
+        "excluded",
         "first_offset",
         "first_previous",
         "largest_bytes",
@@ -125,7 +125,8 @@ class Batch:
         stored: list[Entry] = []
         controls: list[Entry] = []
         ephemeral: list[Entry] = []
-        online = excludes = False
+        excluded: set[str] = set()
+        online = False
         is_gapless = True
         message_ids: set[int] = set()
         stored_bytes = largest_bytes = 0
@@ -146,9 +147,9 @@ class Batch:
             if entry.online:
                 online = True
             if entry.exclude_user:
-                excludes = True
+                excluded.add(entry.exclude_user)
         self.entries = entries
-        self.excludes = excludes  # some of it is not for everybody
+        self.excluded = excluded  # users who do not get all of it
         self.stored = stored
         self.ephemeral = ephemeral
         self.online = online
@@ -185,12 +186,35 @@ class Batch:
             data = self._encoded[codec] = b"".join(parts)
         return data
 
+    def encoded_without(self, codec: Codec, user: str | None) -> bytes:
+        """What a session of an excluded user gets of a batch that is in no log."""
+        return b"".join([e.encoded(codec) for e in self.entries if e.exclude_user != user])
+
+    def count_without(self, user: str | None) -> int:
+        """How many a session of `user` gets."""
+        return sum(entry.exclude_user != user for entry in self.entries)
+
 
 def batches_of(entries: Sequence[Entry]) -> list[Batch]:
     """`entries` in batches of about `PART_BYTES`; one, for nearly all there is.
 
-    A batch ends with an entry for the connector: what that ends is not handed what follows it.
+    A batch ends with an entry for the connector: what that ends is not handed what follows it. What
+    is not for everybody is by itself. It says that a user is typing: of one user the last is
+    enough, and it comes before what may be the message, but not before what may end a session's
+    following.
     """
+    typing = {entry.exclude_user: entry for entry in entries if entry.exclude_user}
+    if not typing:
+        return _in_parts(entries)
+    notes = _in_parts(list(typing.values()))
+    others = [entry for entry in entries if not entry.exclude_user]
+    if not others:
+        return notes
+    parts = _in_parts(others)
+    return parts + notes if any(part.controls for part in parts) else notes + parts
+
+
+def _in_parts(entries: Sequence[Entry]) -> list[Batch]:
     controls = any(entry.control is not None for entry in entries)
     if not controls and sum(len(entry.body) for entry in entries) <= PART_BYTES:
         return [Batch(entries)]

@@ -18,6 +18,7 @@ from twisted.logger import Logger
 from push.redis.client import RedisClient
 from push.redis.keyspace import channel_name
 from push.runtime.ports import Clock, DelayedCall
+from push.runtime.timers import Debounced
 from push.session.entry import (
     FIRST_SHARED_ID,
     LAST_SHARED_ID,
@@ -38,6 +39,9 @@ log = Logger()
 HELD_ENTRIES = 64  # kept of a channel that is being repaired
 HELD_SECONDS = 0.02  # between two checks whether what was kept may be handed on
 NEVER_MS = 1 << 62
+# Where a stream has more followers, notes that users are typing go together, so often.
+FEW_FOLLOWERS = 8
+TYPING_SECONDS = 1.0
 _HANDED = attrgetter("handed")
 
 
@@ -88,11 +92,14 @@ class Hub:
         self.pending: dict[Channel, list[Entry]] = {}  # of this turn
         self._first_expiry_ms = NEVER_MS  # of these
         self._turn_call: DelayedCall | None = None
+        self._typing = TypingNotes(reactor, self.hand_on)
+        self._is_held = False  # what is pending: see `may_hand_on`
         self._repair = GapRepair(reactor, reader, self, receiver.gap_closed)
         self._loss_check = LossCheck(
             reactor, server, reader, self.channels, self._repair, f"nonce:{name}"
         )
         server.on_restored(self._restored)
+        server.channels.handlers.all_read = self._all_read
 
     @property
     def repairs(self) -> int:
@@ -105,6 +112,7 @@ class Hub:
     def stop(self) -> None:
         self._loss_check.stop()
         self._repair.stop()
+        self._typing.stop()
         if self._turn_call is not None:
             self._turn_call.cancel()
             self._turn_call = None
@@ -156,8 +164,11 @@ class Hub:
             self._cache.drop_to(channel.stream, -removes)
         if entry is None:
             return
+        if self._typing.kept and not entry.exclude_user:
+            self._typing.hand_on(channel)
         if entry.offset == 0:
-            self.hand_on(channel, entry)
+            if not (entry.exclude_user and self._typing.keep(channel, entry)):
+                self.hand_on(channel, entry)
         elif not channel.repairing:
             self.apply(channel, entry)
         elif channel.held is not None:
@@ -199,13 +210,20 @@ class Hub:
         if self._turn_call is None:
             self._turn_call = self._reactor.callLater(0, self._end_turn)
 
+    def _all_read(self) -> None:
+        """That was all for this turn: where there is much to do, the next one comes late."""
+        if self._turn_call is not None and not self._is_held:
+            self._turn_call.cancel()
+            self._end_turn()
+
     def _end_turn(self) -> None:
         """Everything that came in this turn goes out, joined by stream."""
+        self._turn_call = None
         now_us = self._server.clock.observe(max(map(_HANDED, self.pending)))
-        if not self._may_hand_on():
+        self._is_held = not self._may_hand_on()
+        if self._is_held:
             self._turn_call = self._reactor.callLater(HELD_SECONDS, self._end_turn)
             return
-        self._turn_call = None
         turn, self.pending = list(self.pending.items()), {}
         first_expiry_ms, self._first_expiry_ms = self._first_expiry_ms, NEVER_MS
         if first_expiry_ms <= now_us // 1000:
@@ -238,6 +256,47 @@ class Hub:
                 self._receiver.repaired(channel)
             except Exception:
                 _log_failure(channel)
+
+
+class TypingNotes:
+    """Notes that users are typing, to many: of a group in which everybody types, each would be a
+    write to everybody. The first is handed on at once, and those that come in the time after it
+    together, of each user the last; but before a message, which may be what was typed."""
+
+    def __init__(self, clock: Clock, hand_on: Callable[[Channel, Entry], None]) -> None:
+        self._hand_on = hand_on
+        # Of the channels to which one was handed on lately: what came since, by the user.
+        self.kept: dict[Channel, dict[str, Entry]] = {}
+        self._soon = Debounced(clock, TYPING_SECONDS, self._hand_on_all)
+
+    def stop(self) -> None:
+        self._soon.cancel()
+
+    def keep(self, channel: Channel, entry: Entry) -> bool:
+        """Whether it is handed on later; False: now."""
+        if len(channel.followers) <= FEW_FOLLOWERS:
+            return False
+        kept = self.kept.get(channel)
+        if kept is None:
+            self.kept[channel] = {}
+            self._soon.request()
+            return False
+        kept[entry.exclude_user] = entry
+        return True
+
+    def hand_on(self, channel: Channel) -> None:
+        """What is kept of the channel, now."""
+        kept = self.kept.get(channel)
+        if kept:
+            self.kept[channel] = {}
+            for entry in kept.values():
+                self._hand_on(channel, entry)
+
+    def _hand_on_all(self) -> None:
+        self.kept = {channel: kept for channel, kept in self.kept.items() if kept}
+        for channel in self.kept:
+            self._soon.request()
+            self.hand_on(channel)
 
 
 def _log_failure(channel: Channel) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from functools import partial
 
+import pytest
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from push.runtime.turn_share import TurnShare
+from push.runtime.turn_share import LEAST_SECONDS, MOST_SECONDS, TURN_SECONDS, TurnShare, TurnTime
 from tests.conftest import LoggedErrors
 
 STEPS, SECONDS = 4, 0.01
@@ -18,7 +19,8 @@ class Sharing:
 
     def __init__(self, step_seconds: float = 0.0) -> None:
         self.clock = Clock()
-        self.share = TurnShare(self.clock, STEPS, SECONDS)
+        self.time = TurnTime(self.clock, SECONDS)
+        self.share = TurnShare(self.time, STEPS)
         self.done: list[int] = []
         self._step_seconds = step_seconds
 
@@ -104,7 +106,7 @@ def test_what_work_asks_for_waits_for_its_turn() -> None:
 
     assert sharing.done == [0, 1, 2, 3]
     assert sharing.turn() == [4, 5, 6, 7]
-    sharing.share.stop()
+    sharing.time.stop()
 
 
 def test_a_coroutine_goes_on_in_its_step() -> None:
@@ -131,3 +133,74 @@ def test_an_error_keeps_no_other_from_its_step(logged_errors: LoggedErrors) -> N
 
     assert sharing.turn() == [9]
     assert len(logged_errors.flush(ZeroDivisionError)) == 1
+
+
+def test_several_shares_have_one_time_and_each_has_a_step() -> None:
+    sharing = Sharing(step_seconds=SECONDS / 2)
+    other = TurnShare(sharing.time, STEPS)
+    for number in range(4):
+        sharing.do(number)
+        other.do(partial(sharing.work, 10 + number))
+
+    assert sharing.done == [0, 10]
+    later = sharing.turns_until_idle()
+    assert max(map(len, later)) == 3  # by itself each would have two in a turn
+    assert sorted(number for turn in later for number in turn) == [1, 2, 3, 11, 12, 13]
+
+
+def test_the_shares_begin_a_turn_by_turns() -> None:
+    sharing = Sharing(step_seconds=2 * SECONDS)
+    other = TurnShare(sharing.time, STEPS)
+    for number in range(4):
+        sharing.share.later(partial(sharing.work, number))
+        other.later(partial(sharing.work, 10 + number))
+
+    first = [turn[0] // 10 for turn in sharing.turns_until_idle() if turn]
+
+    assert set(first) == {0, 1}
+
+
+def test_what_else_is_done_in_a_turn_is_taken_from_its_time() -> None:
+    clock = Clock()
+    time = TurnTime(clock)
+
+    def share_of_a_turn(others_seconds: float) -> float:
+        """The time that it has, when others take so long in it."""
+        assert not time.is_over
+        begun = clock.seconds()
+        while not time.is_over:
+            clock.rightNow += LEAST_SECONDS / 100
+        share_seconds = clock.seconds() - begun
+        clock.rightNow += others_seconds
+        clock.advance(0)
+        return share_seconds
+
+    alone = [share_of_a_turn(0.0) for _ in range(5)][-1]
+    beside_much = [share_of_a_turn(TURN_SECONDS) for _ in range(20)][-1]
+    beside_some = [share_of_a_turn(TURN_SECONDS / 2) for _ in range(20)][-1]
+    alone_again = [share_of_a_turn(0.0) for _ in range(20)][-1]
+
+    assert alone == pytest.approx(MOST_SECONDS, rel=0.02)
+    assert beside_much == pytest.approx(LEAST_SECONDS, rel=0.02)
+    assert beside_some == pytest.approx(TURN_SECONDS / 2, rel=0.02)
+    assert alone_again == pytest.approx(MOST_SECONDS, rel=0.02)
+
+
+def test_a_clock_that_stands_ends_no_turn() -> None:
+    sharing = Sharing()
+    for _ in range(20):
+        for number in range(STEPS):
+            sharing.do(number)
+        sharing.turn()
+
+    assert not sharing.time.is_over
+
+
+def test_nothing_is_called_after_the_end() -> None:
+    sharing = Sharing()
+    for number in range(STEPS + 1):
+        sharing.do(number)
+
+    sharing.time.stop()
+
+    assert sharing.clock.getDelayedCalls() == []

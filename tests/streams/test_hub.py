@@ -6,6 +6,7 @@ import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import hiredis
 import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred, gatherResults
@@ -13,6 +14,7 @@ from twisted.internet.defer import Deferred, gatherResults
 from push.redis.client import RedisClient
 from push.session.entry import FIRST_SHARED_ID, LAST_SHARED_ID
 from push.streams import loss_check
+from push.streams.hub import FEW_FOLLOWERS
 from tests.waiting import WaitUntil, pause
 
 Connect = Callable[..., Awaitable[RedisClient]]
@@ -385,6 +387,104 @@ async def test_what_comes_in_one_turn_is_one_batch(
     await wait_until(lambda: len(ear.ids()) == 200)
 
     assert ear.listener.turns < 100
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_comes_in_one_read_is_handed_on_in_the_same_turn(
+    store: RedisClient, listen: Any
+) -> None:
+    """One batch, and not in the next turn: where there is much to do, that comes late."""
+    ear = listen(store)
+    channel = await ear.follow()
+    subscriptions = store.channels
+    [name] = [each for each in subscriptions.handlers if each.endswith(b":all")]
+    protocol: Any = subscriptions._protocol
+    messages = b""
+    for n in range(1, 4):
+        at = b"%d %d" % (channel.last + n - 1, channel.last + n)
+        payload = at + b" 1 4000000000000 m id%d 0\n{}" % n
+        messages += hiredis.pack_command((b"message", name, payload))
+    turns = ear.listener.turns
+
+    protocol.dataReceived(messages)
+
+    assert ear.ids() == ["id1", "id2", "id3"]
+    assert ear.listener.turns == turns + 1
+    assert not ear.hub.pending
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_is_held_is_not_looked_at_at_each_read(
+    store: RedisClient, sender: Any, listen: Any, wait_until: WaitUntil
+) -> None:
+    looks: list[int] = []
+    allowed: list[int] = []
+
+    def may_hand_on() -> bool:
+        looks.append(1)
+        return bool(allowed)
+
+    ear = listen(store, may_hand_on=may_hand_on)
+    await ear.follow()
+    for n in range(2):
+        await sender.send("all", n=n)
+    await wait_until(lambda: [len(entries) for entries in ear.hub.pending.values()] == [2])
+    before = len(looks)
+    protocol: Any = store.channels._protocol
+    protocol.dataReceived(b"")
+    assert len(looks) == before
+
+    allowed.append(1)
+    await wait_until(lambda: len(ear.ids()) == 2)
+
+
+@pytest.mark.parametrize("followers", [FEW_FOLLOWERS, FEW_FOLLOWERS + 1])
+@pytest_twisted.ensureDeferred
+async def test_notes_of_typing_go_to_many_together_and_to_few_at_once(
+    store: RedisClient, listen: Any, wait_until: WaitUntil, followers: int
+) -> None:
+    ear = listen(store)
+    for number in range(followers):
+        channel = await ear.follow("group:g", who=number)
+    [name] = [each for each in store.channels.handlers if each.endswith(b":group:g")]
+    protocol: Any = store.channels._protocol
+    users = ["anna", "bob", "carol"]
+
+    for number, user in enumerate([*users, *users]):
+        content = b'{"id":"t%d","kind":"typing","user":"%b"}' % (number, user.encode())
+        payload = b"0 0 1 4000000000000 t t%d 0\n%b" % (number, content)
+        protocol.dataReceived(hiredis.pack_command((b"message", name, payload)))
+
+    if followers <= FEW_FOLLOWERS:
+        assert ear.ids("group:g") == ["t0", "t1", "t2", "t3", "t4", "t5"]
+        return
+    assert ear.ids("group:g") == ["t0"]
+    turns = ear.listener.turns
+    await wait_until(lambda: len(ear.ids("group:g")) == 4)
+    assert ear.ids("group:g") == ["t0", "t4", "t5", "t3"]  # of each user the last
+    assert ear.listener.turns == turns + 1
+    assert channel.handed == 0
+    await wait_until(lambda: not ear.hub._typing.kept)  # then one goes at once again
+
+
+@pytest_twisted.ensureDeferred
+async def test_notes_of_typing_that_are_kept_come_before_a_message(
+    store: RedisClient, sender: Any, listen: Any, wait_until: WaitUntil
+) -> None:
+    """It may be what was typed: who has sent it types no more."""
+    ear = listen(store)
+    for number in range(FEW_FOLLOWERS + 1):
+        await ear.follow("group:g", who=number)
+    [name] = [each for each in store.channels.handlers if each.endswith(b":group:g")]
+    protocol: Any = store.channels._protocol
+    for number in range(2):
+        content = b'{"id":"t%d","kind":"typing","user":"anna"}' % number
+        payload = b"0 0 1 4000000000000 t t%d 0\n%b" % (number, content)
+        protocol.dataReceived(hiredis.pack_command((b"message", name, payload)))
+    assert ear.ids("group:g") == ["t0"]
+    published = await sender.send("group:g")
+    await wait_until(lambda: published.id in ear.ids("group:g"))
+    assert ear.ids("group:g") == ["t0", "t1", published.id]
 
 
 @pytest_twisted.ensureDeferred

@@ -9,7 +9,7 @@ import pytest_twisted
 from twisted.internet.defer import CancelledError, Deferred
 
 from push.redis.connection.errors import StoreUnavailable
-from push.runtime.turn_share import TurnShare
+from push.runtime.turn_share import TurnShare, TurnTime
 from push.session.entry import Entry
 from push.streams.channel import Channel
 from push.streams.log import LogReader, LogReading
@@ -165,7 +165,7 @@ class Readers:
         self.channel = channel
         self.held = HeldReader(ear.reader)
         reader: Any = self.held
-        steps = TurnShare(ear.server.reactor, 16, 1.0)
+        steps = TurnShare(TurnTime(ear.server.reactor), 16)
         self.pages = SharedLogReader(ear.server, reader, ear.log_cache, steps)
 
     def read(self, after: int = 0, limit: int = 10) -> Deferred[LogReading]:

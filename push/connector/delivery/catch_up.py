@@ -55,7 +55,6 @@ class CatchUp:
         self._retry_call: DelayedCall | None = None
 
     def stop(self) -> None:
-        self._steps.stop()
         if self._retry_call is not None:
             self._retry_call.cancel()
             self._retry_call = None
@@ -108,6 +107,8 @@ class CatchUp:
             while self._wants(device):
                 if not is_first:
                     await self._steps.step()
+                    if device.is_over:
+                        break
                 is_first = self._woken[device] = False
                 if not self._freshness.may_hand_out(device, ready_until):
                     try:

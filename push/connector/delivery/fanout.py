@@ -9,16 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from push.connector.delivery.rounds import Pairs, Round, counted_bytes
 from push.connector.delivery.tracing import DeliverySpans
 from push.connector.delivery.turn_writes import TurnWrites
 from push.connector.sessions.device_session import DeviceSession
 from push.connector.sessions.port import GatewayPort
 from push.connector.transport.connection import write_to_all
 from push.connector.transport.timing_wheel import TimingWheel
-from push.runtime.ports import Clock, DelayedCall
+from push.runtime.ports import Clock
 from push.runtime.tracing import Tracer
+from push.runtime.turn_share import TurnTime
 from push.session.delivery_policy import DeliveryPolicy
-from push.session.entry import Batch, Entry, batches_of
+from push.session.entry import Batch, Entry
 from push.session.subscription import TOO_LARGE, Subscription
 from push.session.transitions import State
 from push.streams.channel import Channel
@@ -27,47 +29,27 @@ from push.wire.bodies import MIN_CLIENT_MAX_FRAME_BYTES
 from push.wire.codecs.codec import Codec
 from push.wire.codecs.text import TEXT
 
-SLICE = 500
-# Written in a turn to those that follow with many others; a write counts as `LEAST_BYTES` at least.
+SLICE = 500  # sessions to which is written in a turn
+PIECE = 100  # after so many it is looked whether there is time for more
+# Written in a turn to those that follow with many others (see `counted_bytes`). Half of it is for
+# what is written whole.
 BYTES_PER_TURN = 1024 * 1024
-LEAST_BYTES = 2 * 1024
 FEW = 8  # sessions, to which is written in any turn
 # No session may want its frames smaller than this, with all that is in one.
 FITS_ALL_BYTES = MIN_CLIENT_MAX_FRAME_BYTES - TEXT.push_envelope_bytes
 
-Pairs = list[tuple[DeviceSession, Subscription]]
 Targets = Iterable[tuple[DeviceSession, Subscription]]
 _Write = Callable[[list[DeviceSession], bytes], None]
 
 
-class _Round:
-    """A long fan-out under way, and what came for the same stream since."""
-
-    __slots__ = ("batches", "deliveries", "left", "place", "since", "size_bytes", "targets")
-
-    def __init__(self, batches: list[Batch], channel: Channel) -> None:
-        self.batches = batches
-        self.size_bytes = sum(map(_counted_bytes, batches))
-        self.targets: Pairs = list(channel.followers.items())
-        self.left = channel.left  # when these were all followers
-        self.deliveries: DeliverySpans | None = None  # spans that end with it
-        self.place = 0
-        self.since: list[Entry] = []
-
-    def next_part(self) -> Pairs:
-        """As many as are written to in a turn."""
-        most = max(min(SLICE, BYTES_PER_TURN // self.size_bytes), 1)
-        part = self.targets[self.place : self.place + most]
-        self.place += most
-        return part
-
-
 class FanOut:
-    """Writes batches to sessions (`push.streams.hub.Receiver`)."""
+    """Writes batches to sessions (`push.streams.hub.Receiver`). What does not fit in a turn goes on
+    in the next ones, as far as `turn_time` goes."""
 
     def __init__(
         self,
         reactor: Clock,
+        turn_time: TurnTime,
         delivery_policy: DeliveryPolicy,
         wheel: TimingWheel,
         redeliver_after_seconds: float,
@@ -78,60 +60,43 @@ class FanOut:
         self._deliveries = DeliverySpans()  # spans that end with this turn
         self.lost_qos0 = 0
         self._reactor = reactor
+        self._turn_time = turn_time
         self._delivery_policy = delivery_policy
         self._wheel = wheel
         self._redeliver_after_seconds = redeliver_after_seconds
         self._port = port
-        self._rounds: dict[Channel, _Round] = {}
-        self._call: DelayedCall | None = None
+        self._rounds: dict[Channel, Round] = {}
+        self._goes_on = False  # in the next turn
         self._left_bytes = BYTES_PER_TURN  # that may be written in this turn
         self._turn = TurnWrites()
         self._behind: list[DeviceSession] = []
 
     def stop(self) -> None:
-        if self._call is not None:
-            self._call.cancel()
-            self._call = None
+        self._rounds.clear()
 
     def batch(self, channel: Channel, batch: Batch) -> None:
         """Hand a batch of `channel` to all its followers."""
-        if batch.excludes:
-            self._leave_out(channel, batch)
-            return
         current = self._rounds.get(channel)
         if current is not None:
-            current.since += batch.entries
+            for entry in batch.entries:
+                if not current.add(entry):
+                    for device, subscription in channel.followers.items():
+                        self._lost(device, subscription, entry)
             return
         followers = channel.followers  # our sessions
         if len(followers) <= FEW or self._fits_in_turn(batch, len(followers)):
             if self._tracer is not None:
                 self._deliveries.begin(self._tracer, channel.stream, batch, len(followers))
-            others = self._write_whole(channel, batch, followers.items(), self._turn.add)
-            if others:
-                self._write_singly(channel, batch, others, self._turn.add)
+            self._write(channel, batch, followers.items(), self._turn.add)
         else:
-            self._rounds[channel] = self._round(channel, [batch])
+            self._rounds[channel] = Round(channel, [batch], self._tracer)
 
     def _fits_in_turn(self, batch: Batch, followers: int) -> bool:
-        size_bytes = followers * _counted_bytes(batch)
-        if followers > SLICE or size_bytes > self._left_bytes:
+        size_bytes = followers * counted_bytes(batch)
+        if followers > SLICE or size_bytes > self._left_bytes - BYTES_PER_TURN // 2:
             return False
         self._left_bytes -= size_bytes
         return True
-
-    def _leave_out(self, channel: Channel, batch: Batch) -> None:
-        """Some of it is not for everyone: that goes on its own. It is in no log, so it has no place
-        among the others."""
-        for entry in batch.entries:
-            if entry.exclude_user:
-                followers = channel.followers.items()
-                others = [pair for pair in followers if pair[0].user != entry.exclude_user]
-                one = Batch([entry])
-                left = self._write_whole(channel, one, others, self._turn.add)
-                self._write_singly(channel, one, left, self._turn.add)
-        rest = [entry for entry in batch.entries if not entry.exclude_user]
-        if rest:
-            self.batch(channel, Batch(rest))
 
     def end_turn(self) -> None:
         """All batches of this turn are in: write what was queued per device, and begin with what
@@ -141,7 +106,7 @@ class FanOut:
         once: it must not overtake what was queued, nor end its following amid a batch.
         """
         self._turn.write()
-        if self._call is None:
+        if not self._goes_on:
             self._run_slices()
         self._wake_behind()
         if self._tracer is not None:
@@ -163,47 +128,76 @@ class FanOut:
             if not subscription.live:
                 self._port.catch_up.wake(device)
 
-    def _round(self, channel: Channel, batches: list[Batch]) -> _Round:
-        begun = _Round(batches, channel)
-        if self._tracer is not None:
-            begun.deliveries = DeliverySpans()
-            for batch in batches:
-                begun.deliveries.begin(self._tracer, channel.stream, batch, len(begun.targets))
-        return begun
-
     def _run_slices(self) -> None:
-        """One slice of each round, as far as the turn goes; the next in the next turn."""
-        self._call = None
-        for channel, current in list(self._rounds.items()):
-            part = current.next_part()
-            self._left_bytes -= len(part) * current.size_bytes
-            for batch in current.batches:
-                if channel.left != current.left:  # since the round began, or with the batch before
-                    followers = channel.followers
-                    part = [target for target in part if followers.get(target[0]) is target[1]]
-                others = self._write_whole(channel, batch, part, write_to_all)
-                if others:
-                    self._write_singly(channel, batch, others, write_to_all)
-            del self._rounds[channel]  # the others come first
-            if current.place < len(current.targets):
-                self._rounds[channel] = current
-            else:
-                self._end_round(channel, current)
-            if self._left_bytes <= 0:
-                break
-        self._left_bytes = BYTES_PER_TURN  # of the next turn
-        if self._rounds:
-            self._call = self._reactor.callLater(0, self._go_on)
+        """A piece of each round in turn, as far as this turn goes; the rest in the next ones."""
+        left, _ = SLICE, self._turn_time.turn
+        try:
+            while self._rounds:
+                channel, current = next(iter(self._rounds.items()))
+                most = min(PIECE, left, self._left_bytes // current.size_bytes)
+                piece = current.next_piece(max(most, 1))
+                left -= len(piece)
+                self._left_bytes -= len(piece) * current.size_bytes
+                for batch in current.batches:
+                    piece = current.still_following(piece)
+                    self._write(channel, batch, piece, write_to_all)
+                del self._rounds[channel]  # the others come first
+                if current.is_over:
+                    self._end_round(current)
+                else:
+                    self._rounds[channel] = current
+                if left <= 0 or self._left_bytes <= 0 or self._turn_time.is_over:
+                    break
+        finally:
+            self._left_bytes = BYTES_PER_TURN  # of the next turn
+            if self._rounds:
+                self._goes_on = True
+                self._turn_time.next_turn(self._go_on)
 
     def _go_on(self) -> None:
+        self._goes_on = False
         self._run_slices()
         self._wake_behind()
 
-    def _end_round(self, channel: Channel, ended: _Round) -> None:
+    def _end_round(self, ended: Round) -> None:
+        channel = ended.channel
         if ended.deliveries is not None:
             ended.deliveries.end()
-        if ended.since:
-            self._rounds[channel] = self._round(channel, batches_of(ended.since))
+        if ended.fell_behind:
+            for subscription in channel.followers.values():
+                subscription.live = False
+            self._behind += channel.followers
+        following = ended.next_round(self._tracer)
+        if following is not None:
+            self._rounds[channel] = following
+
+    def _write(self, channel: Channel, batch: Batch, targets: Targets, write: _Write) -> None:
+        if batch.excluded:
+            targets = self._write_apart(channel, batch, targets, write)
+        others = self._write_whole(channel, batch, targets, write)
+        if others:
+            self._write_singly(channel, batch, others, write)
+
+    def _write_apart(
+        self, channel: Channel, batch: Batch, targets: Targets, write: _Write
+    ) -> Pairs:
+        """To the sessions of users who do not get all of `batch`, which is in no log. The others
+        remain."""
+        policy, written_before = self._delivery_policy, self._delivery_policy.written
+        others: Pairs = []
+        for target in targets:
+            device = target[0]
+            if device.user not in batch.excluded:
+                others.append(target)
+            elif device.connection.blocked:
+                self._miss(device, batch)
+            elif device.protocol.state is State.OPEN:
+                data = batch.encoded_without(device.codec, device.user)
+                if data and batch.largest_bytes <= device.protocol.max_frame_bytes:
+                    policy.written += batch.count_without(device.user)
+                    write([device], data)
+        policy.note_written(channel.stream, written_before)
+        return others
 
     def _write_whole(
         self, channel: Channel, batch: Batch, targets: Targets, write: _Write
@@ -270,8 +264,9 @@ class FanOut:
             written_before = policy.written
             policy.written += len(devices) * len(batch.entries)
             policy.note_written(channel.stream, written_before)
-            for entry in batch.entries:
-                self._port.streams.counts.written_to(channel.stream, entry.id, devices)
+            if not batch.excluded:  # such notes have no ledger
+                for entry in batch.entries:
+                    self._port.streams.counts.written_to(channel.stream, entry.id, devices)
             write(devices, batch.encoded(codec))
         return others
 
@@ -316,6 +311,9 @@ class FanOut:
         """Stored messages stay in the log until the device drains; others may wait a little."""
         if batch.stored:
             subscription.live = False
+        if batch.excluded:
+            self._miss(device, batch)
+            return
         for entry in batch.entries:
             if entry.offset or device.protocol.state is not State.OPEN:
                 continue
@@ -326,11 +324,18 @@ class FanOut:
                 )
                 self._count(device, subscription, entry)
             else:
-                self.lost_qos0 += 1
-                self._port.session_events.dropped(device, entry.id, "congested")
-                self._port.streams.counts.count(
-                    subscription.stream, device.token, entry.id, CONGESTED
-                )
+                self._lost(device, subscription, entry)
+
+    def _miss(self, device: DeviceSession, batch: Batch) -> None:
+        """Notes that users are typing do not wait: when there is room again, nobody may be."""
+        if device.protocol.state is State.OPEN:
+            self.lost_qos0 += batch.count_without(device.user)
+
+    def _lost(self, device: DeviceSession, subscription: Subscription, entry: Entry) -> None:
+        """A message that is in no log was not handed out, because there was no room."""
+        self.lost_qos0 += 1
+        self._port.session_events.dropped(device, entry.id, "congested")
+        self._port.streams.counts.count(subscription.stream, device.token, entry.id, CONGESTED)
 
     def _count(self, device: DeviceSession, subscription: Subscription, entry: Entry) -> None:
         """A message that is in no log was handed out, unless it was too large."""
@@ -339,8 +344,3 @@ class FanOut:
         fits = len(entry.body) <= device.protocol.max_frame_bytes
         outcome = WRITTEN if fits else TOO_LARGE
         self._port.streams.counts.count(subscription.stream, device.token, entry.id, outcome)
-
-
-def _counted_bytes(batch: Batch) -> int:
-    """As how many it counts for each session, or a few more."""
-    return max(len(batch.entries) * batch.largest_bytes, LEAST_BYTES)

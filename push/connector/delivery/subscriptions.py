@@ -26,7 +26,7 @@ from push.runtime.places import Places
 from push.runtime.ports import Clock
 from push.runtime.tasks import gather_deferreds
 from push.runtime.timers import sleep
-from push.runtime.turn_share import TurnShare
+from push.runtime.turn_share import TurnShare, TurnTime
 from push.session.entry import Entry
 from push.session.subscription import Subscription
 from push.session.transitions import State
@@ -38,7 +38,6 @@ RETRY_SECONDS = 1.0
 RECORDS_AT_A_TIME = 8  # that are read again, at first: a new group changes all its members'
 # That were read again are applied in a turn of the reactor.
 RECORDS_PER_TURN = 64
-SECONDS_PER_TURN = 0.002
 EVERYONE = "*"
 
 
@@ -106,6 +105,7 @@ class SessionSubscriptions:
         snowflake: Snowflake,
         commands: RemoteCommands,
         port: GatewayPort,
+        turn_time: TurnTime,
     ) -> None:
         self._reactor = reactor
         self._streams = streams
@@ -117,11 +117,10 @@ class SessionSubscriptions:
         # none.
         self._refreshes: dict[DeviceSession, _Refresh] = {}
         self._reading = Places(reactor, RECORDS_AT_A_TIME)
-        self._applying = TurnShare(reactor, RECORDS_PER_TURN, SECONDS_PER_TURN)
+        self._applying = TurnShare(turn_time, RECORDS_PER_TURN)
 
     def stop(self) -> None:
         self._reading.stop()
-        self._applying.stop()
 
     def follow(self, device: DeviceSession, subscriptions: Iterable[Subscription]) -> Deferred[Any]:
         """Follow; fires when all channels are subscribed to."""

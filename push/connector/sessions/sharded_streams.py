@@ -13,7 +13,7 @@ from push.redis.client import RedisClient
 from push.redis.shards import Shards
 from push.runtime.ports import Clock
 from push.runtime.tasks import gather
-from push.runtime.turn_share import TurnShare
+from push.runtime.turn_share import TurnShare, TurnTime
 from push.session.subscription import Subscription
 from push.streams.channel import Channel
 from push.streams.cursors.writer import CursorWriter
@@ -26,7 +26,6 @@ from push.streams.shared_reader import SharedLogReader
 # Of a turn of the reactor, for sessions that read on in logs: what comes live, acknowledgements and
 # requests do not wait for them, however many they are.
 STEPS_PER_TURN = 64  # each at most a window for one session
-SECONDS_PER_TURN = 0.004
 
 
 class Gate(Protocol):
@@ -82,9 +81,10 @@ class ShardedStreams:
         name: str,
         on_lost: Callable[[Any], None],
         gate: Gate,
+        turn_time: TurnTime,
     ) -> None:
         self._shards = shards
-        self.steps = steps = TurnShare(reactor, STEPS_PER_TURN, SECONDS_PER_TURN)
+        self.steps = steps = TurnShare(turn_time, STEPS_PER_TURN)
         self._servers = [
             ServerStreams(reactor, server, receiver, name, on_lost, gate, steps)
             for server in shards

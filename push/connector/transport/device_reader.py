@@ -25,7 +25,7 @@ READS_PER_TURN = 256
 # So many are asked for at once. After each it is looked how long all took: a read with many
 # acknowledgements of several streams takes a hundred times as long as one with a single one.
 READS_AT_ONCE = 16
-SECONDS_PER_TURN = 0.004
+SECONDS_PER_TURN = 0.002
 _DATA = select.EPOLLIN
 _EVENTS = _DATA | select.EPOLLRDHUP | select.EPOLLET
 

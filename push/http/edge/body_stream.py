@@ -49,6 +49,9 @@ class RequestChannel(Protocol):
 
     def cut(self) -> None: ...
 
+    def note_streaming(self) -> None:
+        """The answer goes on, for as long as the client wants."""
+
 
 def channel_of(request: Request) -> RequestChannel:
     """Of our site; of a request whose client has not gone."""
@@ -101,5 +104,6 @@ def write_stream(request: Request, stream: BodyStream) -> Deferred[bytes]:
     if request.method == b"HEAD":
         ended.callback(b"")
     else:
+        channel_of(request).note_streaming()
         stream.start(_RequestClient(request, ended))
     return ended

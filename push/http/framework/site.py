@@ -102,13 +102,10 @@ class LimitedRequest(Request):
         """The request is there as a whole: it is answered when it is its turn."""
         channel = self.channel
         assert isinstance(channel, LimitedChannel)
-        work_owner = channel.sender.begin_request(self)
-        channel.site.connection_limits.note_working(channel)
-        channel.site.turns.work(
-            work_owner,
-            partial(self._answer, channel, command, path, version),
-            at_once=not channel.has_served,
-        )
+        owner = channel.sender.begin_request(self)
+        channel.site.connection_limits.note_working(channel, command)
+        answer = partial(self._answer, channel, command, path, version)
+        channel.site.turns.work(owner, answer, at_once=not channel.has_served)
 
     def _answer(self, channel: LimitedChannel, command: bytes, path: bytes, version: bytes) -> None:
         if not self._disconnected:  # meanwhile
@@ -170,6 +167,9 @@ class LimitedChannel(CheapTimeout, HTTPChannel):
     @property
     def has_key(self) -> bool:
         return self.sender.work_owner.is_known
+
+    def note_streaming(self) -> None:
+        self.site.connection_limits.note_streaming(self)
 
     def resetTimeout(self) -> None:
         """Called for everything that comes in; time starts again only at a request's first byte."""

@@ -1,6 +1,6 @@
 """Calls of one Redis server that can wait: what reads much for one answer, as a page of a list.
 
-Redis does one thing after the other. What many ask for at a time would stand in its queue before
+Redis does one thing after the other. What many ask for at a time would be done before
 everything else, and its answers would come to this process all at once. So as many are under way as
 do not make others wait, however many wait here.
 
@@ -39,7 +39,7 @@ Answer = TypeVar("Answer")
 
 
 def check_waiting(number: int) -> None:
-    """Whether one more of an owner may wait of whom so many do. Raises `RequestError`."""
+    """One more of an owner is to wait, beside so many. Raises `RequestError`."""
     if number >= MOST_WAITING:
         raise RequestError(
             "unavailable", "too many of your requests wait for their turn", after_seconds=1
@@ -85,7 +85,7 @@ class PatientCalls:
         many of the owner wait."""
         if self._waiting.waiting or not self._has_room:
             check_waiting(self._waiting.waiting_of(owner))
-            await self._waiting.wait(owner)  # whoever gives the turn counts it
+            await self._waiting.wait(owner)  # it is counted where the turn is given
         else:
             self._under_way += 1
         begun = self._clock.seconds()

@@ -151,9 +151,12 @@ class CommandProtocol(RedisProtocol):
 
 
 class ChannelHandlers(dict[bytes, Handler]):
-    """Who gets what is published on which channel, and how many `messages` came."""
+    """Who gets what is published on which channel, and how many `messages` came.
+
+    `all_read` is called when all that came at once was handled."""
 
     messages = 0
+    all_read: Callable[[], object] | None = None
 
 
 class SubscriberProtocol(RedisProtocol):
@@ -177,6 +180,14 @@ class SubscriberProtocol(RedisProtocol):
 
     def unsubscribe_from(self, channels: Sequence[bytes]) -> Deferred[Any]:
         return self.call(b"UNSUBSCRIBE", *channels, replies=len(channels))
+
+    def dataReceived(self, data: bytes, unpause: bool = False) -> None:
+        super().dataReceived(data, unpause)
+        if self._handlers.all_read is not None:
+            try:
+                self._handlers.all_read()
+            except Exception:
+                log.failure("What came on channels was not handled", event="redis.handler_failed")
 
     def _received(self, reply: object) -> None:
         if type(reply) is not list or len(reply) != 3 or reply[0] != b"message":

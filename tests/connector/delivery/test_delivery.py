@@ -96,7 +96,7 @@ async def test_what_fits_in_a_turn_goes_before_what_takes_several(
 
     count, of_each_bytes = 12, 5_000
     clients = await together(*(device(acks=True) for _ in range(count)))
-    monkeypatch.setattr(fanout, "BYTES_PER_TURN", 4 * of_each_bytes * count)
+    monkeypatch.setattr(fanout, "BYTES_PER_TURN", 8 * of_each_bytes * count)
     await node.push("all", data="00")  # the next turn has so many bytes
     await wait_until(lambda: all(client.numbers for client in clients))
     allowed: list[bool] = []

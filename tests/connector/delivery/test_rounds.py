@@ -1,0 +1,161 @@
+"""A fan-out over several turns: pieces of it, and what comes meanwhile."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet.defer import Deferred, gatherResults
+
+from push.connector.delivery import fanout, rounds
+from push.connector.delivery.rounds import LEAST_ENTRY_BYTES, MOST_SINCE_BYTES, Round
+from push.runtime.turn_share import TurnTime
+from push.session.entry import Batch, Entry
+from push.session.subscription import Subscription
+from push.streams.channel import Channel
+from tests.connector.conftest import Client, Node
+from tests.waiting import WaitUntil
+
+ROOM = MOST_SINCE_BYTES // LEAST_ENTRY_BYTES  # small entries for which there is room
+
+
+def entry(offset: int, user: str = "", control: dict[str, str] | None = None) -> Entry:
+    return Entry(f"m{offset}", offset - 1, offset, b"x", exclude_user=user, control=control)
+
+
+def begun(followers: int = 3) -> Round:
+    channel = Channel("all")
+    for number in range(followers):
+        channel.followers[number] = Subscription("all", 0)
+    return Round(channel, [Batch([entry(1)])], None)
+
+
+def offsets_of(following: Round | None) -> list[int]:
+    assert following is not None
+    return [each.offset for batch in following.batches for each in batch.entries]
+
+
+def test_pieces_are_all_that_followed_when_it_began() -> None:
+    current = begun(5)
+    pieces = []
+    while not current.is_over:
+        pieces.append(len(current.next_piece(2)))
+
+    assert pieces == [2, 2, 1]
+    assert current.next_round(None) is None
+
+
+def test_who_has_left_meanwhile_is_left_out() -> None:
+    current = begun()
+    piece = current.next_piece(3)
+    del current.channel.followers[1]
+    current.channel.left += 1
+
+    assert [device for device, _ in current.still_following(piece)] == [0, 2]
+
+
+def test_what_comes_meanwhile_is_the_next_round_in_its_order() -> None:
+    current = begun()
+    for offset in (2, 3, 4):
+        assert current.add(entry(offset))
+
+    assert offsets_of(current.next_round(None)) == [2, 3, 4]
+    assert not current.fell_behind
+
+
+def test_what_is_too_much_is_read_in_the_log_and_nothing_of_it_is_kept() -> None:
+    current = begun()
+    control = entry(2, control={"op": "groups"})
+    assert current.add(control)
+    for offset in range(3, ROOM + 4):
+        assert current.add(entry(offset))
+
+    assert current.fell_behind
+    assert current.add(entry(ROOM + 5))
+    assert offsets_of(current.next_round(None)) == [2]  # it is acted on, room or not
+
+
+def test_what_is_in_no_log_is_lost_once_there_is_no_room() -> None:
+    current = begun()
+
+    taken = [current.add(entry(0)) for _ in range(ROOM + 2)]
+
+    assert taken == [True] * ROOM + [False] * 2
+    assert not current.fell_behind
+    assert len(offsets_of(current.next_round(None))) == ROOM
+
+
+def test_of_a_user_who_types_on_end_one_note_is_kept() -> None:
+    current = begun()
+    for _ in range(3 * ROOM):
+        assert current.add(entry(0, user="anna"))
+    assert current.add(entry(0, user="bob"))
+
+    assert len(offsets_of(current.next_round(None))) == 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_fan_out_that_falls_behind_loses_nothing_that_is_stored(
+    device: Any, node: Node, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fanout, "SLICE", 1)
+    monkeypatch.setattr(rounds, "MOST_SINCE_BYTES", 3 * LEAST_ENTRY_BYTES)
+    count = 40
+    clients: list[Client] = await gatherResults(
+        [Deferred.fromCoroutine(device(acks=True)) for _ in range(20)]
+    )
+    fan_out, run_slices = node.gateway.fanout, fanout.FanOut._run_slices
+    allowed: list[bool] = []
+
+    def go_on_when_allowed(self: fanout.FanOut) -> None:
+        if allowed:
+            run_slices(self)
+
+    monkeypatch.setattr(fanout.FanOut, "_run_slices", go_on_when_allowed)
+    for number in range(count):
+        await node.push("all", data=number)
+    [channel] = [each for stream, each in node.hub.channels.items() if stream == "all"]
+    await wait_until(lambda: channel in fan_out._rounds and fan_out._rounds[channel].fell_behind)
+
+    allowed.append(True)
+    fan_out.end_turn()
+
+    await wait_until(lambda: all(len(client.numbers) == count for client in clients))
+    assert all(client.numbers == list(range(count)) for client in clients)
+
+
+@pytest_twisted.ensureDeferred
+async def test_when_the_time_of_a_turn_is_over_no_further_piece_is_written(
+    device: Any, node: Node, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    piece = 5
+    monkeypatch.setattr(fanout, "PIECE", piece)
+    monkeypatch.setattr(fanout, "FEW", 0)
+    monkeypatch.setattr(fanout, "BYTES_PER_TURN", 30 * rounds.LEAST_BYTES)  # half of it at once
+    monkeypatch.setattr(TurnTime, "is_over", property(lambda self: True))
+    clients: list[Client] = await gatherResults(
+        [Deferred.fromCoroutine(device(acks=True)) for _ in range(30)]
+    )
+    written: list[int] = []
+    run_slices, write = fanout.FanOut._run_slices, fanout.write_to_all
+
+    def count_turn(self: fanout.FanOut) -> None:
+        written.append(0)
+        run_slices(self)
+
+    def count(devices: list[Any], data: bytes) -> None:
+        written[-1] += len(devices)
+        write(devices, data)
+
+    monkeypatch.setattr(fanout.FanOut, "_run_slices", count_turn)
+    monkeypatch.setattr(fanout, "write_to_all", count)
+
+    await node.push("all", data=0)  # the next turn has so many bytes
+    await wait_until(lambda: all(client.numbers for client in clients))
+    written.clear()
+
+    await node.push("all", data=1)
+
+    await wait_until(lambda: all(len(client.numbers) == 2 for client in clients))
+    assert [number for number in written if number] == [piece] * (30 // piece)
