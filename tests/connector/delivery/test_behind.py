@@ -144,7 +144,7 @@ class Hindered:
         """Of a channel, the next one; the one after it shows the gap, if there is one."""
         streams = self._chance.choice(list(self._node.gateway.streams))
         channel = self._chance.choice(list(streams.hub.channels.values()))
-        handlers = streams.server.subscriptions.handlers
+        handlers = streams.server.channels.handlers
         names = [name for name, handler in handlers.items() if handler == channel.receiver]
 
         def lose(_payload: bytes) -> None:
