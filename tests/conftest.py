@@ -284,8 +284,7 @@ def logged_errors() -> Iterator[LoggedErrors]:
     errors = LoggedErrors()
     globalLogPublisher.addObserver(errors)
     yield errors
-    # A Deferred that failed and was dropped says so when it is collected.
-    gc.collect(1)
+    cheaper.collect_failures()
     globalLogPublisher.removeObserver(errors)
     if errors.events:
         pytest.fail("logged: " + "\n".join(_event_text(event) for event in errors.events))

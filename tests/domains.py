@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, succeed
 
 from push.access.api_keys import Keyring
-from push.access.bans import Judge
+from push.access.bans import EndBanned
 from push.cluster.registry.entry import CONNECTOR, RegistryEntry
 from push.cluster.registry.interface import Registry, Snapshot
 from push.daemons.domain import Domain, DomainLimits
@@ -65,7 +65,7 @@ def make_domain(
     shards: Shards,
     boot: str,
     boots: Collection[str] = (),
-    judge: Judge = nobody,
+    end_banned: EndBanned = nobody,
     keyring: Keyring | None = None,
 ) -> Domain:
     """That of a connector with the boot id `boot`. `boots`: those of the connectors that can be
@@ -79,5 +79,5 @@ def make_domain(
         boot,
         keyring=Keyring([]) if keyring is None else keyring,
         is_connector=True,
-        judge=judge,
+        end_banned=end_banned,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import io
 import re
 import tokenize
@@ -66,3 +67,20 @@ def test_names_are_those_of_the_field() -> None:
 def test_a_private_word_is_found_in_any_name() -> None:
     words = [word for _, word in words_of("class SmallCrowd:\n    def is_heard(HTTPLobby): ...\n")]
     assert words == ["class", "small", "crowd", "def", "is", "heard", "http", "lobby"]
+
+
+QUESTIONS = ("is", "has", "may", "can", "was", "needs", "wants")
+
+
+def test_what_is_named_like_a_question_answers_yes_or_no() -> None:
+    """What changes something has a verb that says so: `note_request`, not `has_requested`."""
+    found = [
+        f"{path.relative_to(PACKAGE.parent)}:{node.lineno}: {node.name}"
+        for path in sorted(PACKAGE.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and node.name.strip("_").partition("_")[0] in QUESTIONS
+        and (node.returns is None or ast.unparse(node.returns) not in ("bool", "bool | None"))
+        and not ast.unparse(node.returns or ast.Constant("")).startswith("TypeGuard[")
+    ]
+    assert found == []

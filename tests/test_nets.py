@@ -41,6 +41,11 @@ async def test_logs_a_failure():
 async def test_drops_a_failed_deferred():
     fail(KeyError("nobody looked"))
 
+@pytest_twisted.ensureDeferred
+async def test_drops_a_failed_deferred_in_a_circle():
+    failed = fail(IndexError("nobody looked here either"))
+    failed.itself = failed
+
 def test_expected_errors(flush_logged_errors):
     Logger().failure("oh", Failure(ValueError("deep")))
     Logger().critical("bad")
@@ -102,11 +107,13 @@ def test_what_a_test_leaves_behind_fails_it(tmp_path: Path, options: tuple[str, 
         "test_leaves_a_call",
         "test_logs_a_failure",
         "test_drops_a_failed_deferred",
+        "test_drops_a_failed_deferred_in_a_circle",
         "test_waits_for_what_does_not_come",
     }
     assert "delayed calls left in the reactor" in ran.stdout
     assert "ValueError: deep" in ran.stdout
-    assert "nobody looked" in ran.stdout
+    assert "KeyError: 'nobody looked'" in ran.stdout
+    assert "IndexError: nobody looked here either" in ran.stdout
     assert 'not within 0.02 s: have == {"n1", "n2"} and 3' in ran.stdout
     assert "  have = {'n1'}" in ran.stdout
     assert ran.returncode == 1

@@ -7,7 +7,8 @@ import json
 from collections.abc import Callable
 
 from benchmarks.hostile.attacker import Attacker, flood
-from benchmarks.hostile.http_floods import ask, pipelined
+from benchmarks.hostile.crowds import call
+from benchmarks.hostile.http_floods import MANY, ask, pipelined
 from benchmarks.hostile.web_floods import http_request
 
 # What an attacker sends: method, path and body. `{number}` and `{token}` in it are its own.
@@ -76,3 +77,40 @@ def key_cancels(attacker: Attacker) -> None:
     for number in itertools.count():
         ask(attacker, connection, request_of(attacker, WIDE))
         ask(attacker, connection, request_of(attacker, ("DELETE", f"/v1/messages/{number}", None)))
+
+
+def over_many(attacker: Attacker, asked: Asked) -> None:
+    """The same request over many connections, each on end."""
+    data = request_of(attacker, asked)
+    connections = [attacker.dial("http") for _ in range(MANY // 2)]
+    while True:
+        for connection in connections:
+            connection.send(data)
+        for connection in connections:
+            connection.wait(0)
+
+
+@flood("key-lines", "what became of a push to 1,000 tokens, over thirty connections", "http")
+def key_lines(attacker: Attacker) -> None:
+    made = call(attacker, "POST", "/v1/push", WIDE[2])
+    assert isinstance(made, dict)
+    over_many(attacker, ("GET", f"/v1/messages/{made['id']}/devices?limit=200", None))
+
+
+@flood("key-histories", "200 messages of a conversation, over thirty connections", "http")
+def key_histories(attacker: Attacker) -> None:
+    for _ in range(200):
+        message = {"from": f"attacker{attacker.number}", "data": "x" * 200}
+        call(attacker, "POST", f"/v1/users/reader{attacker.number}/messages", message)
+    path = f"/v1/users/reader{attacker.number}/conversations"
+    over_many(attacker, ("GET", f"{path}/user:attacker{attacker.number}/messages?limit=200", None))
+
+
+@flood(
+    "key-audit-pages", "pages of the audit trail of another key, over thirty connections", "http"
+)
+def key_audit_pages(attacker: Attacker) -> None:
+    for number in range(200):
+        user = f"u{attacker.number}.{number}"
+        call(attacker, "PUT", f"/v1/users/{user}/devices/{attacker.pair['token']}")
+    over_many(attacker, ("GET", "/v1/audit?key=nobody&limit=200", None))

@@ -117,16 +117,16 @@ class Keyring:
         """Whether `authenticate` judges every key by every change that was answered."""
         return self._copy is None or self._copy.is_current
 
-    def is_settled(self, key: str) -> bool:
+    def is_current_for(self, key: str) -> bool:
         """Whether it judges this key so: of files and configuration all is known always."""
         if self.is_current:
             return True
         return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest() in self._keys
 
-    async def settle(self, key: str) -> None:
-        """Return when this key is settled (`is_settled`). Raises `StoreUnavailable` when that
+    async def make_current_for(self, key: str) -> None:
+        """Return when that is so (`is_current_for`). Raises `StoreUnavailable` when that
         cannot be known now: the keys that were made before are kept, and judged by later."""
-        if self._copy is not None and not self.is_settled(key):
+        if self._copy is not None and not self.is_current_for(key):
             await self._copy.wait_until_current()
 
     def take_used(self) -> dict[str, int]:

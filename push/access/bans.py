@@ -59,8 +59,8 @@ async def nobody_is_banned(
     """A `CheckBan` without bans."""
 
 
-# Compares sessions with bans that are new here; returns when those that must end have ended.
-Judge = Callable[[NewBans], Awaitable[None]]
+# Ends the sessions of those that are banned now; returns when they have ended.
+EndBanned = Callable[[NewBans], Awaitable[None]]
 
 _Kicks = list[tuple[int, bytes]]  # each with its place
 
@@ -72,7 +72,7 @@ async def _no_sessions(_new: NewBans) -> None:
 class Bans:
     """The bans of a deployment, in the first server, `at_most` of them (0: any number).
 
-    `judge`, `announce`: see `Judge` and `Announce`.
+    `end_banned`, `announce`: see `EndBanned` and `Announce`.
     """
 
     def __init__(
@@ -80,13 +80,13 @@ class Bans:
         reactor: Clock,
         server: RedisClient,
         lease: Lease,
-        judge: Judge = _no_sessions,
+        end_banned: EndBanned = _no_sessions,
         announce: Announce = only_here,
         *,
         at_most: int = 0,
     ) -> None:
         self._server = server
-        self._judge = judge
+        self._end_banned = end_banned
         self._announce = announce
         self._at_most = at_most
         self._last_kick = 0
@@ -125,7 +125,7 @@ class Bans:
         new = self._log.new
         new.kicks = [kick for _, kick in kicks]
         if new.are_there or kicks:
-            await self._judge(new)
+            await self._end_banned(new)
             self._log.new = NewBans()
         self._last_kick = max([self._last_kick, *(place for place, _ in kicks)])
         self._forgetting.request()

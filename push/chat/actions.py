@@ -7,7 +7,8 @@ errands that it writes down.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from functools import partial
 from math import ceil
 from typing import Any, NamedTuple, Protocol
 
@@ -148,11 +149,14 @@ class Acting:
         request: dict[str, Any],
         *,
         durable: bool = True,
+        turns_of: Hashable = None,
     ) -> list[Any]:
         """What the script answers on `server`, once all that it means for users was done.
 
         The request's "rate", a `UserRate`, is counted. `durable` False: of a script that changes
-        nothing else. Raises `RequestError`; `StoreUnavailable`: then it may have happened.
+        nothing else. `turns_of`: of one that reads much, the owner of the turn that it
+        waits for (see `PatientCalls`).
+        Raises `RequestError`; `StoreUnavailable`: then it may have happened.
         """
         rate: UserRate | None = request.get("rate")
         if rate and self.shards.of(user_stream(rate.user)) is not server:
@@ -161,7 +165,12 @@ class Acting:
         self.check(rate)
         asked_at = server.reactor.seconds()
         arguments = [self._scripts.encoded(request)]
-        reply: list[Any] = await server.run(script, [], arguments, durable=durable)
+        call = partial(server.run, script, [], arguments, durable=durable)
+        reply: list[Any]
+        if turns_of is None:
+            reply = await call()
+        else:
+            reply = await server.patient_calls.run(turns_of, call)
         if rate:
             self._held.note(rate, reply, asked_at)
         errands, *values = self._scripts.accepted(reply)

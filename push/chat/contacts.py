@@ -50,7 +50,9 @@ class Contacts:
                     "rate": rate,
                 }
                 rate = None  # the first question, which the user's own server gets, has counted
-                (known,) = await self._acting.run(server, _contacts, request, durable=False)
+                (known,) = await self._acting.run(
+                    server, _contacts, request, durable=False, turns_of=user
+                )
                 found |= {left[position - 1] for position in known}
         return found
 

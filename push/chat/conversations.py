@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import Any, NamedTuple
 
 from push.chat.actions import Acting
@@ -19,7 +19,7 @@ from push.wire.idents import user_stream
 _summaries = load_script("chat", "summaries")
 
 # Looked up in one step of Redis: what others ask of it waits for no more than these.
-SUMMARIES_AT_A_TIME = 50
+SUMMARIES_AT_A_TIME = 25
 
 
 class Place(NamedTuple):
@@ -37,15 +37,19 @@ class Conversations:
         self._acting = acting
         self._settings = settings
 
-    async def page(self, user: str, *, cursor: str, limit: int) -> ConversationPage:
-        """Conversations after the place `cursor`; fewer than `limit` if they are large."""
-        places = sorted(await self._places(user), key=_order)
+    async def page(
+        self, user: str, *, cursor: str, limit: int, turns_of: Hashable = None
+    ) -> ConversationPage:
+        """Conversations after the place `cursor`; fewer than `limit` if they are large. `turns_of`:
+        the owner of the turns that this waits for, if not the user."""
+        turns_of = turns_of or user
+        places = sorted(await self._places(user, turns_of), key=_order)
         after = read_cursor("conversations", cursor, int, str)
         if after is not None:
             places = [place for place in places if _order(place) > (-after[0], after[1])]
         wanted = places[:limit]
         conversations = [place.conversation for place in wanted]
-        details = await self._ask(user, conversations, details=True)
+        details = await self._ask(user, conversations, turns_of, details=True)
         count = _count_of(details)
         rows = [
             _row_of(conversation, row)
@@ -57,28 +61,29 @@ class Conversations:
             rows, last and make_cursor("conversations", last.at_us, last.conversation.name)
         )
 
-    async def _places(self, user: str) -> list[Place]:
+    async def _places(self, user: str, turns_of: Hashable) -> list[Place]:
         home = self._acting.shards.of(user_stream(user))
-        listed = await home.command(
-            "ZRANGEBYSCORE",
-            home.key(f"{keyspace.CONVERSATIONS}{user}"),
-            "-inf",
-            "+inf",
-            "WITHSCORES",
-        )
+        key = home.key(f"{keyspace.CONVERSATIONS}{user}")
+        listing = home.command("ZRANGEBYSCORE", key, "-inf", "+inf", "WITHSCORES")
+        found: list[Any] = await gather([listing, self._acting.group_streams_of(user)])
+        listed, streams = found
         places = [
             Place(int(listed[i + 1]), conversation_of(user, listed[i].decode()))
             for i in range(0, len(listed), 2)
         ]
-        streams = await self._acting.group_streams_of(user)
         groups = [conversation_of(user, stream) for stream in streams]
-        times = await self._ask(user, groups, details=False)
+        times = await self._ask(user, groups, turns_of, details=False)
         return places + [
             Place(int(time), group) for group, time in zip(groups, times, strict=True) if time
         ]
 
     async def _ask(
-        self, user: str, conversations: Sequence[ConversationId], *, details: bool
+        self,
+        user: str,
+        conversations: Sequence[ConversationId],
+        turns_of: Hashable,
+        *,
+        details: bool,
     ) -> list[Any]:
         """What the servers of the conversations say of each; None: the answer was full before."""
         by_server = self._acting.shards.grouped(
@@ -86,7 +91,7 @@ class Conversations:
         )
         found: list[Any] = [None] * len(conversations)
         await gather(
-            self._ask_server(user, conversations, places, found, details=details)
+            self._ask_server(user, conversations, places, found, turns_of, details=details)
             for places in by_server.values()
         )
         return found
@@ -97,11 +102,13 @@ class Conversations:
         conversations: Sequence[ConversationId],
         places: Sequence[int],
         found: list[Any],
+        turns_of: Hashable,
         *,
         details: bool,
     ) -> None:
         """Fill those `places` of `found` that are of one server, until there is a page."""
         home = self._acting.shards.of(conversations[places[0]].owner)
+        size = 0
         for start in range(0, len(places), SUMMARIES_AT_A_TIME):
             part = places[start : start + SUMMARIES_AT_A_TIME]
             request = {
@@ -111,12 +118,15 @@ class Conversations:
                 "max_bytes": MAX_PAGE_BYTES,
                 "history_before_join": self._settings.history_before_join,
             }
-            (rows,) = await self._acting.run(home, _summaries, request, durable=False)
+            (rows,) = await self._acting.run(
+                home, _summaries, request, durable=False, turns_of=turns_of
+            )
             for place, row in zip(part, rows, strict=False):
                 found[place] = row
-            so_far = places[: start + len(part)]
-            if details and _count_of([found[place] for place in so_far]) < len(so_far):
-                return
+            if details:
+                size += sum(map(_size_of, rows))
+                if len(rows) < len(part) or size >= MAX_PAGE_BYTES:
+                    return
 
 
 def _count_of(details: Sequence[Any]) -> int:
@@ -128,9 +138,13 @@ def _count_of(details: Sequence[Any]) -> int:
     for n, row in enumerate(details):
         if row is None or size >= MAX_PAGE_BYTES:
             return n
-        if row and row[4]:
-            size += sum(len(field) for field in row[4])
+        size += _size_of(row)
     return len(details)
+
+
+def _size_of(row: list[Any]) -> int:
+    """The bytes of its last message, if it has one."""
+    return sum(map(len, row[4])) if row and row[4] else 0
 
 
 def _row_of(conversation: ConversationId, row: list[Any]) -> Conversation:

@@ -189,7 +189,7 @@ class ErasureRunner(PeriodicTask):
         super().__init__(reactor, server, LOOK_SECONDS, "Users could not be erased")
         self._erasure = erasure
 
-    async def turn(self) -> None:
+    async def do_due(self) -> None:
         for user in await QUEUE.claim(self._server, USERS_PER_LOOK):
             try:
                 await self._erasure.go_on(user.decode())

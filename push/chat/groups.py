@@ -79,7 +79,7 @@ class Groups:
                 f"you share no conversation or group with {strangers[0]}",
                 field="members",
             )
-        if by_device and (full := await self._with_most_groups([owner, *said.members])):
+        if by_device and (full := await self._with_most_groups(owner, [owner, *said.members])):
             await self._acting.count(rate)
             most = self._settings.groups_per_user
             raise RequestError("not_allowed", f"{full[0]} is in {most} groups already")
@@ -102,15 +102,17 @@ class Groups:
     async def get(self, group: str, by: str | None) -> GroupInfo:
         return _group_of(await self._get(_request(group, by)))
 
-    async def members(self, group: str, by: str | None, *, cursor: str, limit: int) -> MemberPage:
+    async def members(
+        self, group: str, by: str | None, *, cursor: str, limit: int, turns_of: Hashable = None
+    ) -> MemberPage:
         """Members in the order of their names."""
         place = read_cursor("members", cursor, str)
         request = {**_request(group, by), "cursor": place[0] if place else "", "limit": limit}
-        return _member_page(await self._get(request))
+        return _member_page(await self._get(request, turns_of or by or ""))
 
-    async def _get(self, request: dict[str, Any]) -> list[Any]:
+    async def _get(self, request: dict[str, Any], turns_of: Hashable = None) -> list[Any]:
         home = self._home(request["group"])
-        return await self._acting.run(home, _get_group, request, durable=False)
+        return await self._acting.run(home, _get_group, request, durable=False, turns_of=turns_of)
 
     async def add(
         self,
@@ -125,7 +127,7 @@ class Groups:
         which ones."""
         refused, rate = await self._strangers(by, users, by_device=by_device)
         if by_device:
-            refused += await self._with_most_groups(users)
+            refused += await self._with_most_groups(by, users)
         request = {
             "max_members": self._settings.group_max_members,
             "refused": refused,
@@ -148,7 +150,7 @@ class Groups:
         known = await self._contacts.known(by, others, active=False, rate=rate)
         return [each for each in others if each not in known], None
 
-    async def _with_most_groups(self, users: Sequence[str]) -> list[str]:
+    async def _with_most_groups(self, by: str | None, users: Sequence[str]) -> list[str]:
         """Those of `users` that no device may put into one more group."""
         most, shards = self._settings.groups_per_user, self._acting.shards
         if not most:
@@ -156,8 +158,9 @@ class Groups:
         found = []
         for number, part in shards.grouped(dict.fromkeys(users), user_stream).items():
             request = {"users": part, "most": most}
-            run = self._acting.run(shards[number], _with_most_groups, request, durable=False)
-            (positions,) = await run
+            (positions,) = await self._acting.run(
+                shards[number], _with_most_groups, request, durable=False, turns_of=by
+            )
             found += [part[position - 1] for position in positions]
         return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Hashable
 from itertools import product
 from typing import Any
 
@@ -136,9 +137,14 @@ class MessageService:
             )
 
     async def history(
-        self, conversation: ConversationId, asked: Range, by: str | None
+        self,
+        conversation: ConversationId,
+        asked: Range,
+        by: str | None,
+        turns_of: Hashable = None,
     ) -> HistoryPage:
-        """Messages behind or before a place. The backend (`by` None) sees all that are kept."""
+        """Messages behind or before a place. The backend (`by` None) sees all that are kept.
+        `turns_of`: the owner of the turn that this waits for, if not `by`."""
         request: dict[str, Any] = {
             "owner": conversation.owner,
             "by": by or "",
@@ -151,7 +157,9 @@ class MessageService:
         if asked.before is not UNSET:
             request["before"] = asked.before
         home = self._shards.of(conversation.owner)
-        rows, more = await self._acting.run(home, _history, request, durable=False)
+        rows, more = await self._acting.run(
+            home, _history, request, durable=False, turns_of=turns_of or by or ""
+        )
         messages = [message_of(conversation.name, row) for row in rows]
         if asked.after is UNSET:
             messages.reverse()

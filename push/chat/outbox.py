@@ -188,7 +188,7 @@ class UserOutboxRelay(PeriodicTask):
         super().__init__(reactor, server, LOOK_SECONDS, "Chat effects for users were not done")
         self._outbox = outbox
 
-    async def turn(self) -> None:
+    async def do_due(self) -> None:
         async for due in QUEUE.claim_all(self._server, ERRANDS_PER_LOOK):
             try:
                 await self._outbox.run(self._server, due)

@@ -38,7 +38,7 @@ class HistoryRetention(PeriodicTask):
         self._groups = groups
         self._kept = kept_of(settings)
 
-    async def turn(self) -> None:
+    async def do_due(self) -> None:
         """Everything that is due now."""
         async for groups in DISMISSED.claim_all(self._server, PER_LOOK):
             for group in groups:

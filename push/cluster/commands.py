@@ -72,7 +72,7 @@ class ControlChannel:
                 return
             execute(command)
 
-        await self._server.subscriptions.subscribe(_name(boot), receive)
+        await self._server.channels.subscribe(_name(boot), receive)
 
 
 def _name(boot: str) -> str:

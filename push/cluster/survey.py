@@ -23,7 +23,7 @@ from push.cluster.seen_processes import SeenProcesses
 from push.redis.client import RedisClient
 from push.redis.clock import MICROSECONDS
 from push.redis.connection.errors import StoreUnavailable
-from push.redis.connection.subscriptions import subscribed_in_time
+from push.redis.connection.subscribed_channels import subscribed_in_time
 from push.runtime.ports import Clock
 from push.runtime.tasks import TaskGroup, gather
 from push.runtime.timers import Debounced, Periodic
@@ -169,12 +169,12 @@ class Survey:
     def start(self) -> None:
         """Receive answers from now on; a question does so as well."""
         self._looking.start(now=True)
-        self._server.subscriptions.subscribe(self._name, self._receive)
+        self._server.channels.subscribe(self._name, self._receive)
 
     def stop(self) -> None:
         """Open questions end with the answers that are there."""
         self._looking.stop()
-        self._server.subscriptions.unsubscribe(self._name)
+        self._server.channels.unsubscribe(self._name)
         for collecting in list(self._open.values()):
             collecting.end()
 
@@ -259,7 +259,7 @@ class Survey:
         return dict(listed)
 
     async def _subscribe(self) -> None:
-        subscribed = self._server.subscriptions.subscribe(self._name, self._receive)
+        subscribed = self._server.channels.subscribe(self._name, self._receive)
         await subscribed_in_time(subscribed, self._server.timeout_seconds, self._reactor)
 
     def _receive(self, payload: bytes) -> None:
@@ -307,13 +307,13 @@ class SurveyHandler:
     def start(self) -> Deferred[None]:
         """Fires when this process receives questions."""
         subscribing = [
-            self._server.subscriptions.subscribe(name, self._receive) for name in self._channels
+            self._server.channels.subscribe(name, self._receive) for name in self._channels
         ]
         return DeferredList(subscribing).addCallback(lambda _: None)
 
     def stop(self) -> None:
         for name in self._channels:
-            self._server.subscriptions.unsubscribe(name)
+            self._server.channels.unsubscribe(name)
         self._jobs.cancel()
 
     def _receive(self, payload: bytes) -> None:

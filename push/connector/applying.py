@@ -51,4 +51,6 @@ class Applying:
             self._subscriptions.end_stream(asked.dismissed)
         await self._freshness.apply(found)
         # What they asked for before is done by the state before, or is judged by the new one.
-        await self._requests.settled([each for each in found if each.session_id in asked.sessions])
+        await self._requests.until_done(
+            [each for each in found if each.session_id in asked.sessions]
+        )

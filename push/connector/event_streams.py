@@ -11,7 +11,7 @@ from twisted.internet.interfaces import ISSLTransport
 
 from push.connector.limits.connector_limits import ConnectorLimits
 from push.connector.sessions.sharded_streams import ShardedStreams
-from push.connector.transport.connection import ConnectionOwner, DeviceConnection
+from push.connector.transport.connection import DeviceConnection, GatewayOfConnections
 from push.connector.transport.event_stream import WINDOW_FULL, StreamConnection, replace_protocol
 from push.runtime.ports import Clock
 from push.runtime.timers import Debounced
@@ -28,7 +28,7 @@ from push.wire.event_stream.request import RequestHead, parse_head, read_request
 MOST_WAITING = 2048
 
 
-class StreamGateway(ConnectionOwner, Port):
+class StreamGateway(GatewayOfConnections, Port):
     """The gateway, as streams of events see it."""
 
     @property
@@ -42,7 +42,7 @@ class StreamGateway(ConnectionOwner, Port):
 
 
 class EventStreams:
-    """The streams of one gateway. What was written in one turn is settled in the next."""
+    """The streams of one gateway. What was written in one turn is acknowledged in the next."""
 
     def __init__(
         self,
@@ -55,8 +55,8 @@ class EventStreams:
         self._reactor = reactor
         self._limits = limits
         self._gateway = gateway
-        self._unsettled: dict[StreamConnection, None] = {}
-        self._soon = Debounced(reactor, 0, self._settle_all)
+        self._unacknowledged: dict[StreamConnection, None] = {}
+        self._soon = Debounced(reactor, 0, self._acknowledge_all)
 
     async def stop(self) -> None:
         """All connections are lost."""
@@ -71,7 +71,7 @@ class EventStreams:
         connection.source = client_ip, 0
         self._gateway.made(connection)
         replace_protocol(transport, connection)
-        if self._gateway.reads.newcomers_waiting < MOST_WAITING:
+        if len(self._gateway.reads.newcomers) < MOST_WAITING:
             connection.begin_in_turn(partial(self._answer, connection, lambda: head))
         else:
             connection.refuse(_too_many_wait(), with_body=head.method != b"HEAD")
@@ -113,17 +113,17 @@ class EventStreams:
 
     # What was written
 
-    def settle_soon(self, connection: StreamConnection) -> None:
-        self._unsettled[connection] = None
+    def acknowledge_soon(self, connection: StreamConnection) -> None:
+        self._unacknowledged[connection] = None
         self._soon.request()
 
-    def _settle_all(self) -> None:
-        unsettled, self._unsettled = self._unsettled, {}
-        for connection in unsettled:
-            self.settle(connection)
+    def _acknowledge_all(self) -> None:
+        connections, self._unacknowledged = self._unacknowledged, {}
+        for connection in connections:
+            self.acknowledge_written(connection)
         # At most once: the next request of a client does not read what was written to this one.
         self._gateway.streams.cursors.write_now()
-        for connection in unsettled:
+        for connection in connections:
             protocol = connection.protocol
             if protocol.is_full and not connection.blocked and protocol.state is State.OPEN:
                 device = connection.device
@@ -132,7 +132,7 @@ class EventStreams:
                 reason = "as much as the window takes was written"
                 self._gateway.abandoned(connection, WINDOW_FULL, reason)
 
-    def settle(self, connection: StreamConnection) -> None:
+    def acknowledge_written(self, connection: StreamConnection) -> None:
         protocol, device = connection.protocol, connection.device
         positions = protocol.take_positions()
         if positions and device is not None and device.token is not None:

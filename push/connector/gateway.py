@@ -85,7 +85,13 @@ class Gateway:
         self._turn_time = turn_time = TurnTime(clock)
         self.fanout = self._make_fan_out(policy)
         self.streams = ShardedStreams(
-            clock, shards, self.fanout, settings.boot, self.commands.lost, self.freshness, turn_time
+            clock,
+            shards,
+            self.fanout,
+            settings.boot,
+            self.commands.end_if_lost,
+            self.freshness,
+            turn_time,
         )
         self._session_ends = SessionEnds(clock, self.streams, sessions, self._own)
         self.drain = Drain(clock, self.streams.cursors, services.others, self)
@@ -105,7 +111,9 @@ class Gateway:
 
     def _make_limits(self) -> ConnectorLimits:
         wanted, is_short = self._settings.connector_limits, self._services.is_short_of_memory
-        return ConnectorLimits(self.clock, wanted, is_short, self._over_rate, self.connections)
+        made = ConnectorLimits(self.clock, wanted, is_short, self._over_rate, self.connections)
+        made.reads.request_places.may_hang = self._services.shards.is_one_silent
+        return made
 
     def _make_fan_out(self, policy: DeliveryPolicy) -> FanOut:
         redeliver_after_seconds = self._settings.limits.redeliver_after_seconds
@@ -218,7 +226,7 @@ class Gateway:
     def new_protocol(self, codec: Codec) -> ServerSession:
         return ServerSession(self._settings.limits, self.clock.seconds(), codec)
 
-    # What connections tell (push.connector.transport.connection.ConnectionOwner)
+    # What connections tell (push.connector.transport.connection.GatewayOfConnections)
 
     def made(self, connection: DeviceConnection) -> None:
         self.counters.accepted += 1
@@ -237,9 +245,9 @@ class Gateway:
         self.limits.lost(connection)
         self._wheel.remove(connection)
         if connection.protocol.window is None:
-            self.limits.judge(None)
+            self.limits.note_end(None)
         elif connection.device is not None:
-            self.limits.judge(self.now_ms() - connection.device.connected_ms)
+            self.limits.note_end(self.now_ms() - connection.device.connected_ms)
         if connection.protocol.state is State.ENDING:
             self.watch(connection)  # what the device asked for is carried out all the same
         elif connection.device is not None:
@@ -275,7 +283,7 @@ class Gateway:
         self.requests.drained(device)
         self.catch_up.forget(device)
         device.connection.device = None
-        self.subscriptions.end(device)
+        self.subscriptions.unfollow_all(device)
         self._store_end(device)
         self._tell_if_all_are_gone()
 
@@ -286,10 +294,10 @@ class Gateway:
             del self.sessions[device.session_id]
             self._session_ends.store(device)
 
-    async def ended_are_settled(self) -> None:
+    async def until_ended_are_done(self) -> None:
         """Return when nothing is being done any more that sessions asked for which have ended, and
         their devices' records say that they have ended, if Redis can be reached."""
-        await self.requests.ended_are_settled()
+        await self.requests.until_ended_are_done()
         await self._session_ends.are_stored()
 
     def _tell_if_all_are_gone(self) -> None:

@@ -38,7 +38,7 @@ log = Logger()
 _KNOWN_ENDS = frozenset((*map(str, DisconnectCode), *(each.name for each in ConnectStatus)))
 
 
-class EventOwner(GatewayPort, Protocol):
+class GatewayOfEvents(GatewayPort, Protocol):
     """What is needed of the gateway beside what all parts need."""
 
     @property
@@ -53,7 +53,7 @@ class ProtocolEvents:
 
     def __init__(
         self,
-        gateway: EventOwner,
+        gateway: GatewayOfEvents,
         counters: Counters,
         handshake: Handshake,
         acknowledgements: Acknowledgements,
@@ -75,7 +75,7 @@ class ProtocolEvents:
                 case Progress():  # the first, because it comes for each acknowledgement
                     self._acknowledgements.progressed(session_on(connection), event)
                 case PublishRequested():
-                    gateway.requests.take(session_on(connection), event)
+                    gateway.requests.take_request(session_on(connection), event)
                 case OnlineAcknowledged():
                     self._acknowledgements.online(session_on(connection), event)
                 case LateAcknowledged():

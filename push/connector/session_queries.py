@@ -53,7 +53,7 @@ class SessionSource(Protocol):
 
     def kick(self, device: DeviceSession, reason: str) -> None: ...
 
-    async def ended_are_settled(self) -> None: ...
+    async def until_ended_are_done(self) -> None: ...
 
     def now_ms(self) -> int: ...
 
@@ -100,7 +100,7 @@ class SessionQueryHandler:
                 self._port.kick(device, KICKED_REASON)
                 kicked += 1
         # What they asked for before is done, or never will be: nothing of it comes later.
-        await self._port.ended_are_settled()
+        await self._port.until_ended_are_done()
         return KickAnswer(kicked)
 
     async def _push(self, raw: bytes) -> PushAnswer:

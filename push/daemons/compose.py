@@ -202,7 +202,7 @@ class Composition:
             zone=self._settings.server.zone,
             keyring=self._keys.keyring,
             is_connector="connector" in self._roles,
-            judge=self._end_banned,
+            end_banned=self._end_banned,
             tracer=self._tracer,
         )
 
@@ -214,7 +214,7 @@ class Composition:
         """Another process changed them, and waits until they are in effect here."""
         await self._domain.bans.wait_until_current()
         if self._gateway is not None:
-            await self._gateway.ended_are_settled()
+            await self._gateway.until_ended_are_done()
 
     def _make_gateway(self) -> Gateway:
         settings, domain = self._settings, self._domain

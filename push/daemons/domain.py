@@ -10,7 +10,7 @@ import msgspec
 
 from push.access.api_keys import Keyring
 from push.access.bans import CHANNEL as BANS
-from push.access.bans import Bans, Judge
+from push.access.bans import Bans, EndBanned
 from push.access.made_keys import CHANNEL as KEYS
 from push.access.made_keys import MadeKeys
 from push.access.rate_limits import RefusalCounts
@@ -69,8 +69,8 @@ class Domain:
     """The registry, devices, users, topics and chat of a deployment, as one daemon has them.
 
     `boot` is its own boot id, `node` its node's name and `zone` where that is; `is_connector` tells
-    whether sessions with that id can be. `judge` compares them with new bans. `keyring` judges by
-    the keys that are made, too. `tracer` None: nothing is traced.
+    whether sessions with that id can be. `end_banned` ends those of clients with a new ban.
+    `keyring` judges by the keys that are made, too. `tracer` None: nothing is traced.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class Domain:
         zone: str = "",
         keyring: Keyring,
         is_connector: bool,
-        judge: Judge,
+        end_banned: EndBanned,
         tracer: Tracer | None = None,
     ) -> None:
         self.tracer = tracer
@@ -102,7 +102,7 @@ class Domain:
         self.control = ControlChannel(shards.first)
         self.outbox = Outbox(shards)
         self.lease = Lease(reactor, shards.first, boot)
-        self.bans = self._make_bans(judge)
+        self.bans = self._make_bans(end_banned)
         self.keys = MadeKeys(reactor, shards.first, self.lease, keyring, self._announcing(KEYS))
         connectors, processes = self.directory.connectors, self.directory.processes
         self.survey = Survey(reactor, shards.first, connectors, boot, processes=processes)
@@ -131,12 +131,12 @@ class Domain:
             readers=self._readers,
         )
 
-    def _make_bans(self, judge: Judge) -> Bans:
+    def _make_bans(self, end_banned: EndBanned) -> Bans:
         return Bans(
             self.reactor,
             self.shards.first,
             self.lease,
-            judge,
+            end_banned,
             self._announcing(BANS),
             at_most=self.limits.bans_max,
         )

@@ -38,7 +38,7 @@ class DeviceExpiry(PeriodicTask):
         self._may_live = may_live
         self._retention_seconds = retention_seconds
 
-    async def turn(self) -> None:
+    async def do_due(self) -> None:
         await self.look()
 
     async def look(self) -> int:

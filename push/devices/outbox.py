@@ -163,7 +163,7 @@ class OutboxRelay(PeriodicTask):
         )
         self._outbox = outbox
 
-    async def turn(self) -> None:
+    async def do_due(self) -> None:
         async for due in QUEUE.claim_all(self._server, ERRANDS_PER_LOOK):
             for text in due:
                 try:

@@ -110,7 +110,7 @@ class SessionOpening:
         """Check credentials and take the device: the record is this session's from now on. Raises
         `RequestError`: `unknown_token`, `unauthenticated`, `banned`, `rate_limited`, `unavailable`
         (a newer connection was faster)."""
-        token, claims = await self._judge(asked, ip)
+        token, claims = await self._check_credentials(asked, ip)
         if token is None:
             assert claims is not None
             return await self._open_user(asked, claims)
@@ -151,7 +151,9 @@ class SessionOpening:
             topics=claims.topics if claims else (),
         )
 
-    async def _judge(self, asked: ConnectRequest, ip: str) -> tuple[str | None, Claims | None]:
+    async def _check_credentials(
+        self, asked: ConnectRequest, ip: str
+    ) -> tuple[str | None, Claims | None]:
         """The device that connects, by its secret or named by the JWT, and the claims of that.
         Raises `RequestError`."""
         await self._devices.check_ban(ip=ip)

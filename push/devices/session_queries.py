@@ -6,11 +6,14 @@ Every answer names the nodes that did not answer in time (`silent`): what they h
 from __future__ import annotations
 
 import heapq
+from collections.abc import Hashable
 
 import msgspec
 
 from push.access.bans import keep_kick
 from push.cluster.survey import Survey, SurveyResult
+from push.redis.connection.patient_calls import check_waiting
+from push.runtime.places import Places
 from push.wire.api.connections import Connection, ConnectionPage, KickResult
 from push.wire.api.paging import make_cursor, read_cursor
 
@@ -89,6 +92,11 @@ class ApplyAsked(msgspec.Struct, frozen=True, omit_defaults=True):
 # Two processes' estimates of the server's time differ by less.
 CLOCK_TOLERANCE_MS = 1000
 
+# Pages that are put together: each takes this process, and every connector, some milliseconds. One
+# of which a connector is silent holds up the others for a moment (see `Places`).
+LISTED_AT_A_TIME = 2
+LIST_RESTS = 1.0  # if others wait
+
 _decode_rows = msgspec.json.Decoder(list[Connection]).decode
 _decode_kicked = msgspec.json.Decoder(KickAnswer).decode
 _decode_pushed = msgspec.json.Decoder(PushAnswer).decode
@@ -107,22 +115,24 @@ class SessionQueries:
 
     def __init__(self, survey: Survey) -> None:
         self._survey = survey
+        self._listing = Places(survey.server.reactor, LISTED_AT_A_TIME)
 
-    async def find(self, filter: Filter, cursor: str = "", limit: int = 50) -> ConnectionPage:
-        """The sessions that fit, by id. Raises `RequestError` `invalid` for a wrong cursor."""
+    async def find(
+        self, filter: Filter, cursor: str = "", limit: int = 50, turns_of: Hashable = None
+    ) -> ConnectionPage:
+        """The sessions that fit, by id. `turns_of`: the owner of the turn that this waits for.
+        Raises `RequestError` `invalid` for a wrong cursor, `unavailable` where too many of the
+        owner wait."""
         place = read_cursor("connections", cursor, str)
         after = place[0] if place else ""
-        # One more of each tells whether this is the last page.
-        asked = await self._survey.ask(LIST, ListSessions(filter, after, limit + 1))
-        pages = [_decode_rows(raw) for _, raw in asked.answers]
-        rows = list(heapq.merge(*pages, key=lambda row: row.session))
-        more = len(rows) > limit
-        rows = rows[:limit]
-        return ConnectionPage(
-            rows,
-            make_cursor("connections", rows[-1].session) if more else None,
-            _silent(asked, filter),
-        )
+        check_waiting(self._listing.waiting_of(turns_of))
+        async with self._listing.place(turns_of) as taken:
+            # One more of each tells whether this is the last page.
+            asked = await self._survey.ask(LIST, ListSessions(filter, after, limit + 1))
+            page = _page_of(asked, filter, limit)
+            if self._listing.is_waited_for:
+                taken.rests = LIST_RESTS
+        return page
 
     async def kick(self, filter: Filter) -> KickResult:
         """End the sessions that fit: their clients do not reconnect by themselves.
@@ -148,6 +158,15 @@ class SessionQueries:
             sum(answer.devices for answer in answers),
             asked.silent,
         )
+
+
+def _page_of(asked: SurveyResult, filter: Filter, limit: int) -> ConnectionPage:
+    pages = [_decode_rows(raw) for _, raw in asked.answers]
+    rows = list(heapq.merge(*pages, key=lambda row: row.session))
+    more = len(rows) > limit
+    rows = rows[:limit]
+    cursor = make_cursor("connections", rows[-1].session) if more else None
+    return ConnectionPage(rows, cursor, _silent(asked, filter))
 
 
 def _silent(asked: SurveyResult, filter: Filter) -> list[str]:

@@ -9,6 +9,8 @@ from html import escape
 from shlex import quote
 from typing import Any
 
+import msgspec
+
 from push.http.framework.problems import ERRORS
 from push.http.framework.route import App
 from push.wire.errors import STATUS_OF_CODE
@@ -130,7 +132,7 @@ def error_page(code: str) -> str:
 
 
 def pretty_json(value: object) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    return msgspec.json.format(msgspec.json.encode(value), indent=2).decode() + "\n"
 
 
 # --- the documentation, from the OpenAPI document ------------------------------------------------

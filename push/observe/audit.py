@@ -11,10 +11,11 @@ from __future__ import annotations
 import heapq
 import secrets
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from enum import Enum
+from functools import partial
 from itertools import count
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 from twisted.logger import Logger
@@ -189,9 +190,12 @@ class AuditTrail:
 
     # Reading
 
-    async def page(self, since_ms: int, key: str | None, cursor: str, limit: int) -> AuditPage:
-        """The latest entries, from `cursor` on. Raises `StoreUnavailable`; `RequestError` `invalid`
-        for a wrong cursor.
+    async def page(
+        self, since_ms: int, key: str | None, cursor: str, limit: int, turns_of: Hashable = ""
+    ) -> AuditPage:
+        """The latest entries, from `cursor` on. `turns_of`: the owner of the turns that this waits
+        for (see `PatientCalls`). Raises `StoreUnavailable`; `RequestError` `invalid` for a wrong
+        cursor.
 
         A page of one key may have fewer than `limit` although more follow.
         """
@@ -199,7 +203,7 @@ class AuditTrail:
         before = _Place(*place) if place is not None else None
         found: list[tuple[_Place, AuditEntry]] = []
         for _ in range(READS_OF_A_PAGE):
-            rows = await self._before(before, since_ms)
+            rows = await self._before(before, since_ms, turns_of)
             for at, entry in rows:
                 before = at
                 if key is None or entry.key == key:
@@ -215,16 +219,16 @@ class AuditTrail:
         return AuditPage(sorted(entries, key=lambda each: -each.ts), following)
 
     async def _before(
-        self, before: _Place | None, since_ms: int
+        self, before: _Place | None, since_ms: int, turns_of: Hashable
     ) -> list[tuple[_Place, AuditEntry]]:
         """The next `READ_AT_A_TIME` entries of all parts, the latest first."""
         rows: list[tuple[_Place, AuditEntry]] = []
         for number, part in enumerate(PARTS):
             highest = "+" if before is None else f"{before.ms}-{before.seq}"
             key = self._server.key(f"{AUDIT}{part.value}")
-            reply = await self._server.command(
-                "XREVRANGE", key, highest, str(since_ms), "COUNT", READ_AT_A_TIME + 1
-            )
+            asked = ("XREVRANGE", key, highest, str(since_ms), "COUNT", READ_AT_A_TIME + 1)
+            call = partial(self._server.command, *asked)
+            reply: list[Any] = await self._server.patient_calls.run(turns_of, call)
             for name, fields in reply:
                 ms, _, seq = name.decode().partition("-")
                 at = _Place(int(ms), int(seq), number)

@@ -19,7 +19,7 @@ from push.cluster.survey import ALL_PROCESSES, Survey, SurveyHandler
 from push.observe.events import EventFilter, EventListener, Events, Sample, SampledEvent
 from push.redis.client import RedisClient
 from push.redis.connection.errors import StoreUnavailable
-from push.redis.connection.subscriptions import subscribed_in_time
+from push.redis.connection.subscribed_channels import subscribed_in_time
 from push.runtime.ports import Clock
 from push.runtime.tasks import TaskGroup
 from push.runtime.timers import Debounced, Periodic, SingleFlight
@@ -133,7 +133,7 @@ class EventRelay:
         follower.listener.take = lambda sampled: follower.offer(sampled, self._reactor.seconds())
         self._events.add(follower.listener)
         try:
-            subscribed = self._server.subscriptions.subscribe(
+            subscribed = self._server.channels.subscribe(
                 self._channel_of(self._boot), self._receive
             )
             await subscribed_in_time(subscribed, self._server.timeout_seconds, self._reactor)
@@ -152,7 +152,7 @@ class EventRelay:
         if not self._followers:
             if self._asking.is_started:
                 self._asking.stop()
-            self._server.subscriptions.unsubscribe(self._channel_of(self._boot))
+            self._server.channels.unsubscribe(self._channel_of(self._boot))
         self._told.request()
 
     async def _ask(self) -> None:

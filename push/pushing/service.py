@@ -293,7 +293,7 @@ class PushService:
             raise _unknown_message()
         return to
 
-    async def message_devices(self, id: str) -> list[DeviceLine]:
+    async def message_devices(self, id: str, turns_of: Hashable = "") -> list[DeviceLine]:
         """What became of it for each device, by token.
 
         Raises `RequestError` `unknown_message`; `not_found` when it was not addressed to devices or
@@ -305,7 +305,7 @@ class PushService:
                 "only counts are kept of a message that was addressed to a topic, a group, "
                 "everyone or an address",
             )
-        lines = await self._ledger.devices(id)
+        lines = await self._ledger.devices(id, turns_of)
         if lines is None:
             raise _unknown_message()
         return lines

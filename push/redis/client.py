@@ -16,11 +16,12 @@ from push.redis.clock import MICROSECONDS, ServerClock
 from push.redis.connection.availability import Availability
 from push.redis.connection.errors import StoreUnavailable, UnsuitableServer, translated
 from push.redis.connection.measures import RedisMeasures
+from push.redis.connection.patient_calls import PatientCalls
 from push.redis.connection.protocols import CommandProtocol, SubscriberProtocol
 from push.redis.connection.replication import ReplicaAcks
 from push.redis.connection.replies import Answer, Argument, Decode, as_it_is
 from push.redis.connection.sentinel import Sentinels
-from push.redis.connection.subscriptions import Subscriptions
+from push.redis.connection.subscribed_channels import SubscribedChannels
 from push.redis.connection.supervised import SupervisedConnection
 from push.redis.connection.url import RedisAddress, SentinelAddress, StoreAddress
 from push.redis.identity import Deployment
@@ -65,10 +66,11 @@ class RedisClient:
         self.timeout_seconds = timeout_seconds
         self.clock = ServerClock(reactor.seconds)
         self.measures = RedisMeasures()
+        self.patient_calls = PatientCalls(reactor, self.measures)
         self.reactor = reactor
         self._key_prefix = f"{prefix}:"
         self._channel_prefix = f"{prefix}:{address.database}:".encode()
-        self.subscriptions = Subscriptions(reactor, self._channel_prefix)
+        self.channels = SubscribedChannels(reactor, self._channel_prefix)
         self._clock_key = self.key(keyspace.CLOCK)
         self._check_channel = self.channel("check")
         self._deployment = deployment
@@ -108,7 +110,7 @@ class RedisClient:
     def _make_commands(
         self, purpose: str, prepare: Callable[[CommandProtocol], Awaitable[None]]
     ) -> SupervisedConnection[CommandProtocol]:
-        measured = self.measures.call_seconds.observe
+        measured = self.measures.answered
         return SupervisedConnection(
             self.reactor,
             self._locate,
@@ -123,7 +125,7 @@ class RedisClient:
         )
 
     def _make_subscriber(self) -> SupervisedConnection[SubscriberProtocol]:
-        handlers = self.subscriptions.handlers
+        handlers = self.channels.handlers
         return SupervisedConnection(
             self.reactor,
             self._locate,
@@ -135,7 +137,7 @@ class RedisClient:
             trust_root=self._trust_root,
             availability=self._availability,
             on_up=self._notify_if_restored,
-            on_down=self.subscriptions.lost,
+            on_down=self.channels.lost,
         )
 
     def start(self) -> None:
@@ -148,11 +150,12 @@ class RedisClient:
 
     async def stop(self) -> None:
         self._rechecks.stop()
+        self.patient_calls.stop()
         self._availability.stop()
         self.replayed.stop()
         if self._replica_acks is not None:
             self._replica_acks.stop()
-        self.subscriptions.stop()
+        self.channels.stop()
         for connection in self._connections:
             await connection.stop()
         if self._sentinels is not None:
@@ -187,6 +190,11 @@ class RedisClient:
     def is_subscribed(self) -> bool:
         """Whether all wanted channels are subscribed."""
         return self._subscriber.protocol is not None
+
+    def is_silent(self, seconds: float) -> bool:
+        """Whether it has been asked something and has said nothing for so long."""
+        protocols = (self._commands.protocol, self._durable.protocol)
+        return any(each is not None and each.silent_seconds() > seconds for each in protocols)
 
     def rebuild(self, reason: str) -> None:
         """Distrust all connections: new ones are made (architecture, rule 3)."""
@@ -323,7 +331,7 @@ class RedisClient:
             await check_master(protocol.call)
         # It stays: so the server knows that there is somebody (`pushctl reshard` asks).
         await permitted(protocol.subscribe_to([self._check_channel]))
-        await self.subscriptions.restore(protocol)
+        await self.channels.restore(protocol)
 
     async def _check(self, protocol: CommandProtocol) -> None:
         notes = await check_server(

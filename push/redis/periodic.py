@@ -21,9 +21,9 @@ log = Logger()
 
 
 class PeriodicTask(ABC):
-    """Calls `turn` every so many seconds while the server is reachable, never twice at a time.
+    """Calls `do_due` every so many seconds while the server is reachable, never twice at a time.
 
-    A turn that fails is logged as `failed`; the next tries again.
+    A call that fails is logged as `failed`; the next tries again.
     """
 
     def __init__(
@@ -31,10 +31,10 @@ class PeriodicTask(ABC):
     ) -> None:
         self._server = server
         self._failed = failed
-        self._periodic = Periodic(reactor, interval_seconds, self._turn, self._log)
+        self._periodic = Periodic(reactor, interval_seconds, self._if_reachable, self._log)
 
     @abstractmethod
-    async def turn(self) -> None:
+    async def do_due(self) -> None:
         """Do once what is due now."""
 
     def start(self) -> None:
@@ -43,8 +43,8 @@ class PeriodicTask(ABC):
     def stop(self) -> None:
         self._periodic.stop()
 
-    def _turn(self) -> Coroutine[Any, Any, None] | None:
-        return self.turn() if self._server.problem is None else None
+    def _if_reachable(self) -> Coroutine[Any, Any, None] | None:
+        return self.do_due() if self._server.problem is None else None
 
     def _log(self, failure: Failure) -> None:
         error = failure.value

@@ -78,6 +78,10 @@ class Shards:
         for server in self.servers:
             server.on_restored(callback)
 
+    def is_one_silent(self, seconds: float) -> bool:
+        """Whether one has been asked something and has said nothing for so long."""
+        return any(server.is_silent(seconds) for server in self.servers)
+
     @property
     def problems(self) -> list[str]:
         """Why servers cannot be used now, in sentences."""

@@ -72,17 +72,17 @@ class Lease:
         server.on_restored(self._restored)
 
     def start(self) -> None:
-        self._server.subscriptions.subscribe(self._channel, self._receive)
+        self._server.channels.subscribe(self._channel, self._receive)
         self._renewals.start(now=True)
 
     def stop(self) -> None:
         self._renewals.stop()
-        self._server.subscriptions.unsubscribe(self._channel)
+        self._server.channels.unsubscribe(self._channel)
         self._jobs.cancel()
 
     @property
     def holds(self) -> bool:
-        is_same_connection = self._losses == self._server.subscriptions.losses
+        is_same_connection = self._losses == self._server.channels.losses
         return is_same_connection and self._reactor.seconds() < self._until
 
     def _restored(self) -> None:
@@ -96,7 +96,7 @@ class Lease:
                 del self._sent[nonce]
         if self._server.problem is None:
             self._last += 1
-            self._sent[self._last] = now, self._server.subscriptions.losses
+            self._sent[self._last] = now, self._server.channels.losses
             self._jobs.run(self._publish(self._last), _log_failure)
 
     async def _publish(self, nonce: int) -> None:
@@ -111,7 +111,7 @@ class Lease:
 
     def _receive(self, payload: bytes) -> None:
         sent_at, losses = self._sent.pop(int(payload), (0.0, -1))
-        if losses == self._server.subscriptions.losses:
+        if losses == self._server.channels.losses:
             self._losses, self._until = losses, max(self._until, sent_at + LEASE_SECONDS)
 
 
@@ -151,15 +151,13 @@ class SharedCopy(Generic[Content]):
         server.on_restored(self._restored)
 
     def start(self) -> None:
-        subscribing = self._server.subscriptions.subscribe(
-            self._channel, lambda _: self.invalidate()
-        )
+        subscribing = self._server.channels.subscribe(self._channel, lambda _: self.invalidate())
         subscribing.addCallbacks(self._subscribed, lambda _: None)
         self._regular.start()
 
     def stop(self) -> None:
         self._regular.stop()
-        self._server.subscriptions.unsubscribe(self._channel)
+        self._server.channels.unsubscribe(self._channel)
         self._retry.cancel()
         self._reads.cancel()
         self.changes.stop()
@@ -167,7 +165,7 @@ class SharedCopy(Generic[Content]):
     @property
     def is_valid(self) -> bool:
         """Whether nothing changed since it was read, as far as this process was notified."""
-        same_connection = self._losses == self._server.subscriptions.losses
+        same_connection = self._losses == self._server.channels.losses
         return same_connection and self._read_epoch == self._epoch
 
     @property
@@ -206,7 +204,7 @@ class SharedCopy(Generic[Content]):
             self._reads.request()
 
     async def _renew(self) -> None:
-        epoch, losses = self._epoch, self._server.subscriptions.losses
+        epoch, losses = self._epoch, self._server.channels.losses
         # Else notices between the read and the subscription would be missed.
         receives = self._is_subscribed and self._server.is_subscribed
         await self._apply(await self._read())

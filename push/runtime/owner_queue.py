@@ -27,6 +27,10 @@ class OwnerQueue(Generic[Turn]):
         self.waiting.setdefault(owner, deque()).append(turn)
         return turn
 
+    def waiting_of(self, owner: Hashable) -> int:
+        """How many turns the owner waits for."""
+        return len(self.waiting.get(owner, ()))
+
     def pop(self) -> tuple[Hashable, Deferred[Turn]]:
         """The next turn, and whose it is."""
         owner = next(iter(self.waiting))

@@ -1,8 +1,11 @@
-"""Places for what is done at a time: the rest waits, however many there are of it."""
+"""Places for what is done at a time: the rest waits, however many there are of it.
+
+Other ways to wait: architecture, "Who waits for a turn".
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Hashable
+from collections.abc import AsyncIterator, Callable, Hashable
 from contextlib import asynccontextmanager
 from math import inf
 from typing import Final
@@ -13,12 +16,11 @@ from push.runtime.owner_queue import OwnerQueue
 from push.runtime.ports import Clock
 from push.runtime.timers import Debounced, sleep
 
-# When nothing has ended for so long, what is still done holds up nobody any more: its server may be
-# unreachable, and others are not.
+# When nothing has ended for so long, and it may hang, what is still done holds up nobody any more:
+# its server may be unreachable, and others are not.
 HOLD_SECONDS = 0.1
-# What is still done after this long holds up nobody even while others end: they are of another
-# server.
-MOST_HOLD_SECONDS = 0.5
+# What is still done after this long holds up nobody in any case, and counts as slow.
+MOST_HOLD_SECONDS = 1.0
 MOST_REST_SECONDS = 0.1
 NEARLY_SECONDS = 0.001  # sums of seconds are not exact
 # An owner who has had no place for so long comes before those who had one.
@@ -77,9 +79,13 @@ class _Number:
         self._quickest[kind] = quickest = min(self._quickest.get(kind, inf), seconds)
         quick_seconds = max(SLOW * min(quickest, self._before.get(kind, inf)), QUICK_SECONDS)
         if seconds > quick_seconds:
-            self._places = max(self._places - 4 / self._places, LEAST_PLACES)
+            self.one_is_slow()
         elif all_taken:
             self._places = min(self._places + 1 / self._places, MOST_PLACES)
+            self.whole = int(self._places)
+
+    def one_is_slow(self) -> None:
+        self._places = max(self._places - 4 / self._places, min(self._places, LEAST_PLACES))
         self.whole = int(self._places)
 
 
@@ -87,7 +93,9 @@ class Places:
     """`at_a_time` of them at first (see `_Number`). Of those that wait, each owner gets one in
     turn, however many wait: first those who rested (`RESTED_SECONDS`), but not every time.
 
-    `hold_seconds`, `most_hold_seconds`: see `HOLD_SECONDS` and `MOST_HOLD_SECONDS`."""
+    `hold_seconds`, `most_hold_seconds`: see `HOLD_SECONDS` and `MOST_HOLD_SECONDS`.
+    `may_hang(seconds)`: whether a server may have answered nothing for so long. Where each only
+    takes long, more of them at a time would take longer still."""
 
     def __init__(
         self,
@@ -97,6 +105,7 @@ class Places:
         hold_seconds: float = HOLD_SECONDS,
         most_hold_seconds: float = MOST_HOLD_SECONDS,
     ) -> None:
+        self.may_hang: Callable[[float], bool] = lambda seconds: True
         self._clock = clock
         self._hold_seconds = hold_seconds
         self._most_hold_seconds = most_hold_seconds
@@ -123,7 +132,8 @@ class Places:
             if place.rests:
                 place.done = self._clock.seconds()
                 rest_seconds = min((place.done - place.begun) * place.rests, MOST_REST_SECONDS)
-                await sleep(self._clock, rest_seconds)
+                if rest_seconds > 0:
+                    await sleep(self._clock, rest_seconds)
         finally:
             self.end(place)
 
@@ -146,7 +156,7 @@ class Places:
         return len(self._taken) < self._at_a_time.whole
 
     @property
-    def _is_waited_for(self) -> bool:
+    def is_waited_for(self) -> bool:
         return bool(self._rested.waiting or self._others.waiting)
 
     def end(self, place: TakenPlace) -> None:
@@ -167,6 +177,10 @@ class Places:
         since = now - RESTED_SECONDS
         self._lately = {owner: at for owner, at in self._lately.items() if at > since}
 
+    def waiting_of(self, owner: Hashable) -> int:
+        """How many of the owner wait."""
+        return self._rested.waiting_of(owner) + self._others.waiting_of(owner)
+
     def wait(self, owner: Hashable) -> Deferred[TakenPlace]:
         """Fires when there is one for the owner."""
         rested_since = self._clock.seconds() - RESTED_SECONDS
@@ -180,7 +194,7 @@ class Places:
             return  # one that was given a place has ended at once: the caller that gives sees it
         self._giving = True
         try:
-            while self._is_waited_for and self._has_free:
+            while self.is_waited_for and self._has_free:
                 owner, turn = self._next_queue().pop()
                 now = self._lately[owner] = self._clock.seconds()
                 if now > self._forget_at:
@@ -211,15 +225,22 @@ class Places:
     def _give_back_held(self) -> None:
         if self._until_held_seconds() < NEARLY_SECONDS:
             self._free_held()
-        if self._is_waited_for:
-            self._look.request(self._until_held_seconds())
+        if self.is_waited_for:
+            until_seconds = self._until_held_seconds()
+            if until_seconds < NEARLY_SECONDS:
+                until_seconds = self._hold_seconds  # they do not hang now, and may then
+            self._look.request(until_seconds)
 
     def _free_held(self) -> None:
         now = self._clock.seconds()
-        nothing_ends = now - self._ended > self._hold_seconds - NEARLY_SECONDS
-        held_seconds = self._hold_seconds if nothing_ends else self._most_hold_seconds
+        hang = now - self._ended > self._hold_seconds - NEARLY_SECONDS and self.may_hang(
+            self._hold_seconds - NEARLY_SECONDS
+        )
+        held_seconds = self._hold_seconds if hang else self._most_hold_seconds
         for place in list(self._taken):
             if now - place.begun < held_seconds - NEARLY_SECONDS:
                 break
             del self._taken[place]
+            if not hang:
+                self._at_a_time.one_is_slow()
         self._give()

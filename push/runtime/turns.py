@@ -210,13 +210,13 @@ class Turns:
                 self._turn.request()  # then it is given again
             self._known_left -= seconds
             if owner is not self._last_known:
-                self._is_shared(owner, now)
+                self._note_shared(owner, now)
         else:
             # What was used has passed already: it is paid by as much time again.
             paid_at = max(self._paid_at, now - seconds - STRANGERS_WINDOW_SECONDS)
             self._paid_at = min(paid_at + seconds / self._strangers_share, now + MAX_DEBT_SECONDS)
 
-    def _is_shared(self, owner: WorkOwner, now: float) -> None:
+    def _note_shared(self, owner: WorkOwner, now: float) -> None:
         """By this one, and by the one before it."""
         if self._last_known is not None:
             self._shared_until = now + SHARED_FOR_SECONDS

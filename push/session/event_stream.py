@@ -82,7 +82,7 @@ class PositionWindow(StreamWindow):
         self.is_full = True
         self._on_full()
 
-    def forget_owner(self) -> None:
+    def tell_nobody(self) -> None:
         """It is not told any more, and can be freed."""
         self._on_full = _nobody
 
@@ -154,11 +154,11 @@ class StreamSession(ServerSession):
         self._comment_at = now + self._limits.comment_seconds
         self._hold_at = now + HOLD_SECONDS
 
-    def forget_owner(self) -> None:
+    def tell_nobody(self) -> None:
         """The connection is lost, and is told nothing more: it holds this, which holds it."""
         self.on_full = _nobody
         if isinstance(self.window, PositionWindow):
-            self.window.forget_owner()
+            self.window.tell_nobody()
 
     @property
     def is_full(self) -> bool:

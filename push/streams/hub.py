@@ -99,7 +99,7 @@ class Hub:
             reactor, server, reader, self.channels, self._repair, f"nonce:{name}"
         )
         server.on_restored(self._restored)
-        server.subscriptions.handlers.all_read = self._all_read
+        server.channels.handlers.all_read = self._all_read
 
     @property
     def repairs(self) -> int:
@@ -136,7 +136,7 @@ class Hub:
             channel.receiver = partial(self.receive, channel)
         channel.followers[follower] = subscription
         assert channel.receiver is not None
-        return self._server.subscriptions.subscribe(channel_name(stream), channel.receiver)
+        return self._server.channels.subscribe(channel_name(stream), channel.receiver)
 
     def unfollow(self, stream: str, follower: Hashable) -> None:
         channel = self.channels.get(stream)
@@ -146,7 +146,7 @@ class Hub:
         if not channel.followers:
             del self.channels[stream]
             self._cache.forget(stream)
-            self._server.subscriptions.unsubscribe(channel_name(stream))
+            self._server.channels.unsubscribe(channel_name(stream))
             self._repair.forget(stream)
             channel.receiver = None  # it holds the channel
 
@@ -164,6 +164,8 @@ class Hub:
             self._cache.drop_to(channel.stream, -removes)
         if entry is None:
             return
+        if self._typing.kept and not entry.exclude_user:
+            self._typing.hand_on(channel)
         if entry.offset == 0:
             if not (entry.exclude_user and self._typing.keep(channel, entry)):
                 self.hand_on(channel, entry)
@@ -259,13 +261,13 @@ class Hub:
 class TypingNotes:
     """Notes that users are typing, to many: of a group in which everybody types, each would be a
     write to everybody. The first is handed on at once, and those that come in the time after it
-    together, of each user the last."""
+    together, of each user the last; but before a message, which may be what was typed."""
 
     def __init__(self, clock: Clock, hand_on: Callable[[Channel, Entry], None]) -> None:
         self._hand_on = hand_on
         # Of the channels to which one was handed on lately: what came since, by the user.
-        self._kept: dict[Channel, dict[str, Entry]] = {}
-        self._soon = Debounced(clock, TYPING_SECONDS, self._hand_on_kept)
+        self.kept: dict[Channel, dict[str, Entry]] = {}
+        self._soon = Debounced(clock, TYPING_SECONDS, self._hand_on_all)
 
     def stop(self) -> None:
         self._soon.cancel()
@@ -274,21 +276,27 @@ class TypingNotes:
         """Whether it is handed on later; False: now."""
         if len(channel.followers) <= FEW_FOLLOWERS:
             return False
-        kept = self._kept.get(channel)
+        kept = self.kept.get(channel)
         if kept is None:
-            self._kept[channel] = {}
+            self.kept[channel] = {}
             self._soon.request()
             return False
         kept[entry.exclude_user] = entry
         return True
 
-    def _hand_on_kept(self) -> None:
-        waiting = {channel: kept for channel, kept in self._kept.items() if kept}
-        self._kept = {channel: {} for channel in waiting}
-        for channel, kept in waiting.items():
-            self._soon.request()
+    def hand_on(self, channel: Channel) -> None:
+        """What is kept of the channel, now."""
+        kept = self.kept.get(channel)
+        if kept:
+            self.kept[channel] = {}
             for entry in kept.values():
                 self._hand_on(channel, entry)
+
+    def _hand_on_all(self) -> None:
+        self.kept = {channel: kept for channel, kept in self.kept.items() if kept}
+        for channel in self.kept:
+            self._soon.request()
+            self.hand_on(channel)
 
 
 def _log_failure(channel: Channel) -> None:

@@ -7,8 +7,9 @@ happens to messages that are in no log.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Coroutine, Hashable, Sequence
+from functools import partial
+from typing import Any, Protocol
 
 import msgspec
 from twisted.logger import Logger
@@ -146,21 +147,29 @@ class Ledger:
             dropped=dict(dropped),
         )
 
-    async def devices(self, id: str) -> list[DeviceLine] | None:
-        """A line for each addressed device, by token; None when the message is unknown.
+    async def devices(self, id: str, turns_of: Hashable = "") -> list[DeviceLine] | None:
+        """A line for each addressed device, by token; None when the message is unknown. `turns_of`:
+        the owner of the turns that this waits for (see `PatientCalls`).
 
         Empty for a message that was not addressed to devices or users.
         """
-        parts = await self._parts(id)
+        parts = await self._parts(id, turns_of)
         if not parts:
             return None
         found = [line for part in parts for line in _device_lines(*part)]
         return sorted(found, key=lambda line: line.token)
 
-    async def _parts(self, id: str) -> list[tuple[dict[str, bytes], bool]]:
+    async def _parts(
+        self, id: str, turns_of: Hashable = None
+    ) -> list[tuple[dict[str, bytes], bool]]:
         """What each server has of a message, and whether it is over: it was for devices
         that were online, and for the others it came too late."""
-        calls = [server.command("HGETALL", server.key(message_name(id))) for server in self._shards]
+
+        def read(server: RedisClient) -> Coroutine[Any, Any, Any]:
+            call = partial(server.command, "HGETALL", server.key(message_name(id)))
+            return call() if turns_of is None else server.patient_calls.run(turns_of, call)
+
+        calls = [read(server) for server in self._shards]
         parts = []
         for server, reply in zip(self._shards, await gather(calls), strict=True):
             fields = {reply[i].decode(): reply[i + 1] for i in range(0, len(reply), 2)}

@@ -92,7 +92,7 @@ class LossCheck:
             self._sweep_soon.request()
 
     async def _listen_for_nonce(self) -> None:
-        await self._server.subscriptions.subscribe(self._nonce_channel, self._receive_nonce)
+        await self._server.channels.subscribe(self._nonce_channel, self._receive_nonce)
 
     def _receive_nonce(self, payload: bytes) -> None:
         self._nonce_received = int(payload)
@@ -101,7 +101,7 @@ class LossCheck:
         if self._server.problem is not None:
             self._nonce = self._nonce_received = 0
             return
-        messages = self._server.subscriptions.handlers.messages
+        messages = self._server.channels.handlers.messages
         if self._nonce != self._nonce_received:
             if messages != self._messages_before:
                 # It receives, but is late: what was published before the nonce is still coming.

@@ -31,7 +31,7 @@ class Sweeper(PeriodicTask):
         super().__init__(reactor, server, SWEEP_SECONDS, "Expired messages could not be swept")
         self._max_age_us = max_age_seconds * MICROSECONDS
 
-    async def turn(self) -> None:
+    async def do_due(self) -> None:
         await self.sweep()
 
     async def sweep(self) -> int:

@@ -37,15 +37,15 @@ class PresenceWatch(PeriodicTask):
         self._since: bytes | None = None  # since when somebody wants to know
         self._vanished: dict[bytes, None] = {}  # boot ids; one that was only paused is there again
 
-    async def turn(self) -> None:
+    async def do_due(self) -> None:
         async for due in QUEUE.claim_all(self._server, DEVICES_PER_CALL):
             for token in due:
-                await self._judge(token)
+                await self._tell_if_offline(token)
         self._looks += 1
         if self._looks % LOOKS_PER_SEARCH == 1:
             await self._search()
 
-    async def _judge(self, token: bytes) -> None:
+    async def _tell_if_offline(self, token: bytes) -> None:
         """A device whose time is over: another session may have it by now."""
         boot: bytes = await self._server.run(_offline, [], [token, "", "0"])
         if boot:

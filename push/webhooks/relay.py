@@ -41,7 +41,7 @@ class WebhookRelay:
 
     def start(self) -> None:
         for number, server in enumerate(self._shards):
-            subscribing = server.subscriptions.subscribe(CHANNEL, partial(self._notified, number))
+            subscribing = server.channels.subscribe(CHANNEL, partial(self._notified, number))
             subscribing.addErrback(lambda _: None)  # the look of every second remains
         self._looks.start(now=True)
         self._trims.start()
@@ -52,7 +52,7 @@ class WebhookRelay:
         self._trims.stop()
         self._turns.cancel()
         for server in self._shards:
-            server.subscriptions.unsubscribe(CHANNEL)
+            server.channels.unsubscribe(CHANNEL)
         workers, self._workers = list(self._workers.values()), {}
         await gather(worker.stop(STOP_SECONDS) for worker in workers)
         await self.shared.sender.stop()

@@ -267,7 +267,7 @@ async def test_bans_that_sessions_could_not_be_compared_with_are_compared_the_ne
             raise ValueError("on purpose")
         judged.append([name for name in ("anna", "ben", "carl") if new.name(None, name)])
 
-    world = World(await connect(redis_url), judge=judge)
+    world = World(await connect(redis_url), end_banned=judge)
     await world.bans._apply(await world.bans._read())  # all
     for name in ("anna", "ben"):
         await world.ban(name)

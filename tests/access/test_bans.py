@@ -148,12 +148,12 @@ async def test_a_connector_that_was_cut_off_hears_of_a_ban_when_it_is_back(
     first, second = [await make_node(redis.url) for _ in range(2)]
     second.listen()
     client = await device(on=second)
-    losses = second.store.subscriptions.losses
+    losses = second.store.channels.losses
     redis.call("CLIENT", "KILL", "TYPE", "pubsub")
     await wait_until(lambda: first.store.problem is None)
     await first.bans.add(ActiveBan("token", token_of(client), None))
     await wait_until(lambda: client.ended_with == "kicked")
-    assert second.store.subscriptions.losses > losses
+    assert second.store.channels.losses > losses
 
 
 @pytest_twisted.ensureDeferred

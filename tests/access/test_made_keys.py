@@ -87,7 +87,7 @@ async def test_a_process_that_starts_later_knows_the_keys_and_so_does_one_that_s
 ) -> None:
     key = await made(two[0], "billing")
     later = await make_node(redis_url)
-    await later.keyring.settle(key)
+    await later.keyring.make_current_for(key)
     assert later.keyring.authenticate(key).name == "billing"
 
 
@@ -202,9 +202,9 @@ async def test_a_process_that_hears_nothing_reads_before_it_judges_by_a_key_that
     slow_redis.cut_subscribers()
     silent = await other.keys.revoke("billing")
     assert silent == [deaf.boot]
-    assert not deaf.keyring.is_settled(key)
-    assert deaf.keyring.is_settled("own"), "a key of its own needs nobody"
-    await deaf.keyring.settle(key)
+    assert not deaf.keyring.is_current_for(key)
+    assert deaf.keyring.is_current_for("own"), "a key of its own needs nobody"
+    await deaf.keyring.make_current_for(key)
     assert deaf.keyring.authenticate(key) is None
 
 
@@ -218,13 +218,13 @@ async def test_without_redis_keys_are_kept_and_judged_by_when_it_is_back(
     node.keyring.replace([own("read")])
     redis.kill()
     await wait_until(lambda: node.store.problem is not None)
-    assert node.keyring.is_settled("own")
+    assert node.keyring.is_current_for("own")
     with pytest.raises(StoreUnavailable):
-        await node.keyring.settle(key)
+        await node.keyring.make_current_for(key)
     assert [known.name for known in node.keyring.made] == ["billing"]
     redis.start()
     await wait_until(lambda: node.store.problem is None)
-    await node.keyring.settle(key)
+    await node.keyring.make_current_for(key)
     assert node.keyring.authenticate(key).name == "billing"
 
 

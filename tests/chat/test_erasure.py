@@ -289,7 +289,7 @@ async def test_an_erasure_that_was_broken_off_anywhere_is_finished_by_any_daemon
             server.clock.observe(server.clock.now_us() + 60_000_000)
         for _ in range(2):
             for runner in other.errand_runners:
-                await runner.turn()
+                await runner.do_due()
         assert await errands_are_done(other)
         assert await names_left(other, "anna", "bob", "dora") == set(), step
         for name, held in (await everything(other)).items():

@@ -238,7 +238,7 @@ async def test_members_of_a_dismissed_group_who_were_not_let_go_are_later(
     server.clock.observe(server.clock.now_us() + 3_000_000)
 
     for runner in node.chat.upkeep(node.reactor, server, node.erasure):
-        await runner.turn()
+        await runner.do_due()
 
     await wait_until(lambda: of_kind(bob, "group")[-1]["event"] == "dismissed")
     assert await server.command("EXISTS", server.key(f"members:{group}")) == 0

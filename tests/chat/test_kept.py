@@ -144,7 +144,7 @@ async def pass_days(node: Node, days: int) -> None:
             )
             await retirement.look()
         for runner in node.errand_runners:
-            await runner.turn()
+            await runner.do_due()
     # Those that have ended are forgotten after bans were read, which every change causes.
     await node.bans.add(ActiveBan("ip", "192.0.2.9", None))
     await node.bans.lift("ip", "192.0.2.9")

@@ -348,7 +348,7 @@ async def test_history_that_is_too_old_goes_also_when_nobody_writes(
     server.clock.observe(server.clock.now_us() + 25 * 3600 * 1_000_000)
     tidying = node.chat.upkeep(reactor, server, node.erasure)[0]
 
-    await tidying.turn()
+    await tidying.do_due()
 
     conversation = conversation_of("anna", "user:bob")
     page = await node.chat.messages.history(conversation, Range(after=0), "anna")
@@ -735,7 +735,7 @@ async def test_however_many_conversations_end_at_once_all_go_at_the_next_look(
         await say(node, "anna", f"user:peer{n}", "x")
     for server in node.shards:
         server.clock.observe(server.clock.now_us() + 25 * 3600 * 1_000_000)
-        await node.chat.upkeep(reactor, server, node.erasure)[0].turn()
+        await node.chat.upkeep(reactor, server, node.erasure)[0].do_due()
 
     for server in node.shards:
         for pattern in (

@@ -404,7 +404,7 @@ class Node:
 
     async def _confirm_bans(self, _asked: bytes) -> None:
         await self.bans.wait_until_current()
-        await self.gateway.ended_are_settled()
+        await self.gateway.until_ended_are_done()
 
     @property
     def hub(self) -> Hub:

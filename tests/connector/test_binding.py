@@ -172,7 +172,7 @@ async def test_a_log_is_not_read_before_its_channel_is_heard(
 ) -> None:
     """An acknowledgement while the subscription is on its way does not make the session live."""
     client = await device(acks=True)
-    subscribe, waiting = node.store.subscriptions.subscribe, []
+    subscribe, waiting = node.store.channels.subscribe, []
 
     def slow_to_hear(name: str, handler: Any) -> Deferred[None]:
         if name != "live:user:bob":
@@ -181,7 +181,7 @@ async def test_a_log_is_not_read_before_its_channel_is_heard(
         waiting.append((confirmed, name, handler))
         return confirmed
 
-    monkeypatch.setattr(node.store.subscriptions, "subscribe", slow_to_hear)
+    monkeypatch.setattr(node.store.channels, "subscribe", slow_to_hear)
     await node.devices.bind("bob", client._credentials["token"])
     await wait_until(lambda: waiting)
     for n in range(3):

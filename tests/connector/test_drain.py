@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import pytest
 import pytest_twisted
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 
 from push.cluster.registry.entry import RegistryEntry
 from push.session.transitions import State
@@ -18,6 +19,7 @@ from tests.waiting import WaitUntil
 __all__ = ["entry"]
 
 Make = Callable[..., Awaitable[Any]]
+AT_ONCE = 1e9  # a second
 OTHERS = ["tcp://other:6789", "tcp://another:6789"]
 
 
@@ -64,6 +66,31 @@ async def test_whom_a_stop_finds_is_told_of_the_other_connectors(
     await wait_until(lambda: client.closed)
     assert client.disconnect["code"] == "draining"
     assert client.disconnect["servers"] == OTHERS
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_drain_that_is_ended_is_ended_whole_while_devices_work_off_what_they_have(
+    make_node: Make, redis_url: str, dial: Make, wait_until: WaitUntil
+) -> None:
+    """As by a second signal: whom it has not sent away stays, until the stop finds them."""
+    node = await make_node(redis_url, others=lambda carrier, ip: OTHERS)
+    node.listen()
+    clients = [await dial(node) for _ in range(3)]
+    for client in clients:
+        await client.connect(**await client.register())
+    await node.push("all", data="to be acknowledged")
+    await wait_until(lambda: all(client.numbers for client in clients))
+    draining = Deferred.fromCoroutine(node.gateway.drain.run(AT_ONCE))
+    await clients[0].ask("CL")  # all are in one batch now, which waits for them
+
+    draining.cancel()
+    with pytest.raises(CancelledError):
+        await draining
+    for client in clients:
+        client.ack_all()
+    for client in clients:
+        await client.ask("CL")
+    assert not any(client.disconnect for client in clients)
 
 
 PROXIES = ["127.0.0.1"]

@@ -74,7 +74,7 @@ async def test_requests_before_a_disconnect_are_carried_out(
     await wait_until(lambda: not node.gateway.connections)
     assert await said(node) == [*range(LAST_WORDS)]
     await wait_until(lambda: not node.hub.channels)
-    await node.gateway.ended_are_settled()
+    await node.gateway.until_ended_are_done()
     assert "s" not in await node.record(client._credentials["token"]), "it is offline"
 
 
@@ -153,7 +153,7 @@ async def test_who_is_thrown_out_meanwhile_loses_what_waits(
     else:
         again = await dial(node)
         await again.connect(**client._credentials)
-    await node.gateway.requests.ended_are_settled()
+    await node.gateway.requests.until_ended_are_done()
     assert session.is_over
     slow_redis.delay_seconds = 0
     done = await said(node)

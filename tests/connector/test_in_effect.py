@@ -411,12 +411,12 @@ async def test_nothing_is_handed_out_by_a_record_whose_change_was_missed(
     for number in range(ROUNDS // 4):
         before, after = users = users[::-1]
         await node.devices.bind(before, token)
-        losses = node.store.subscriptions.losses
+        losses = node.store.channels.losses
         redis.call("CLIENT", "KILL", "TYPE", "pubsub")
 
         await other.devices._bind(token, after, "")
 
-        await wait_until(lambda losses=losses: node.store.subscriptions.losses > losses)
+        await wait_until(lambda losses=losses: node.store.channels.losses > losses)
         while not (node.store.is_subscribed and node.lease.holds):
             await other.push("user", before, data="not")
             await pause(0)

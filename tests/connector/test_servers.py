@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 import pytest_twisted
 
+from push.connector.transport.timing_wheel import NEVER
 from push.devices.follow_record import FollowRecords
 from push.devices.record import elsewhere_of
 from push.redis.connection.errors import StoreUnavailable
 from push.wire.errors import RequestError
 from tests.conftest import RedisServer, standing_still
-from tests.waiting import WaitUntil
+from tests.waiting import DEADLINE_SECONDS, WaitUntil
 
 Make = Callable[..., Awaitable[Any]]
 
@@ -113,6 +114,30 @@ async def test_everyone_is_one_stream_on_all_servers(town: Town, wait_until: Wai
     late = await town.dial(node, acks=True)
     await late.connect(**away)
     await wait_until(lambda: late.numbers == list(range(9)))
+
+
+@pytest_twisted.ensureDeferred
+async def test_no_deadline_is_kept_for_one_that_goes_while_another_server_is_read(
+    town: Town, wait_until: WaitUntil
+) -> None:
+    node, user = town.node, town.user_at(1)
+    client = await town.device_at(0, acks=False, window=2)
+    await node.devices.bind(user, token_of(client))
+    [connection], [session] = node.gateway.connections, node.gateway.sessions.values()
+    await wait_until(lambda: session.subscriptions[f"user:{user}"].live)
+    for number in range(4):
+        await node.push("token", token_of(client), data=number)
+    await wait_until(lambda: client.numbers == [0, 1])
+    await node.push("user", user, data="elsewhere")  # there is no room for it: it is read later
+    await wait_until(lambda: not session.subscriptions[f"user:{user}"].live)
+
+    with standing_still(town.servers[1], node.shards[1], patience_seconds=DEADLINE_SECONDS):
+        client.ack_all()
+        await wait_until(lambda: client.numbers == [0, 1, 2, 3])
+        client.transport.abortConnection()
+        await wait_until(lambda: connection not in node.gateway.connections)
+    await wait_until(lambda: not node.gateway.catch_up._woken)
+    assert connection.due_slot == NEVER
 
 
 @pytest_twisted.ensureDeferred
@@ -321,6 +346,23 @@ async def test_while_one_server_is_away_the_others_go_on(town: Town, wait_until:
     await node.push("user", user, data="again")
     await wait_until(lambda: client.numbers[-1] == "again")
     assert client.ended_with is None
+
+
+@pytest_twisted.ensureDeferred
+async def test_while_the_first_server_is_away_who_is_behind_reads_on(
+    town: Town, wait_until: WaitUntil
+) -> None:
+    """Nobody can then be sure of notices; the record is read again, and that is enough."""
+    node = town.node
+    client = await town.device_at(2, acks=False, window=4)
+    town.servers[0].kill()
+    await wait_until(lambda: node.shards.problems)
+    for n in range(9):
+        await node.push("token", token_of(client), data=n)
+    await wait_until(lambda: client.numbers == [0, 1, 2, 3])
+    client.acks = True
+    client.ack_all()
+    await wait_until(lambda: client.numbers == list(range(9)))
 
 
 @pytest_twisted.ensureDeferred

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from inspect import signature
 from typing import Any
@@ -145,7 +145,7 @@ class Behind:
             raise RequestError("unknown_message", "no message has this id")
         return self.messages[id]
 
-    async def message_devices(self, id: str) -> list[DeviceLine]:
+    async def message_devices(self, id: str, turns_of: Hashable = "") -> list[DeviceLine]:
         await self.message(id)
         return []
 
@@ -156,7 +156,9 @@ class Behind:
     async def drain(self, node: str, rate_per_second: float) -> None:
         await self._check()
 
-    async def find(self, filter: Filter, cursor: str = "", limit: int = 50) -> ConnectionPage:
+    async def find(
+        self, filter: Filter, cursor: str = "", limit: int = 50, turns_of: Hashable = None
+    ) -> ConnectionPage:
         await self._check()
         return ConnectionPage([], None, [])
 

@@ -141,9 +141,9 @@ async def test_what_changed_without_notice_while_subscriptions_were_lost_is_read
 ) -> None:
     await copied.change("one", notify=False)
     assert copied.copy.is_current, "the test's own premise"
-    losses = copied.server.subscriptions.losses
+    losses = copied.server.channels.losses
     redis_server.call("CLIENT", "KILL", "TYPE", "pubsub")
-    await wait_until(lambda: copied.server.subscriptions.losses > losses)
+    await wait_until(lambda: copied.server.channels.losses > losses)
     assert not copied.copy.is_current
     await copied.copy.wait_until_current()
     assert copied.content == "one"

@@ -115,7 +115,7 @@ async def test_a_server_is_verified_by_the_ca_file_and_used_as_a_user_of_its_acl
     url = f"rediss://me:word@localhost:{master.port}"
     server = await connect(url, trust_root=trust_root)
     heard: list[bytes] = []
-    await server.subscriptions.subscribe("x", heard.append)
+    await server.channels.subscribe("x", heard.append)
 
     assert await server.command("ACL", "WHOAMI") == b"me"
     await server.command("PUBLISH", server.channel("x"), "1")

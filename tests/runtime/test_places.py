@@ -249,3 +249,37 @@ def test_thousands_that_end_at_once_are_not_deep(works: Works) -> None:
     works.ends[0].callback(None)
     assert len(works.begun) == 5000 + AT_A_TIME
     assert works.begun == sorted(works.begun)
+
+
+def test_what_does_not_hang_keeps_its_place_for_longer(works: Works) -> None:
+    """More of what only takes long would take longer still."""
+    asked: list[float] = []
+    works.places.may_hang = lambda seconds: bool(asked.append(seconds))
+    for _ in range(AT_A_TIME + 1):
+        works.begin()
+    while works.clock.seconds() < MOST_HOLD_SECONDS - HOLD_SECONDS:
+        works.clock.advance(HOLD_SECONDS / 2)
+    assert works.begun == [0, 1, 2]
+    assert len(asked) > 2
+    works.places.may_hang = lambda seconds: True
+    works.clock.advance(HOLD_SECONDS)
+    assert works.begun == [0, 1, 2, 3]
+
+
+def test_there_are_fewer_after_what_was_held_for_long(works: Works) -> None:
+    carry_out(works, 500, lambda _: QUICK_SECONDS / 2)
+    before = works.places._at_a_time.whole
+    works.places.may_hang = lambda seconds: False
+    first = len(works.ends)
+    for owner in range(2 * before):
+        works.begin(str(owner))
+    works.clock.advance(MOST_HOLD_SECONDS)
+    assert len(works.begun) > first + before
+    assert works.places._at_a_time.whole < before
+    for _ in range(20):
+        works.clock.advance(MOST_HOLD_SECONDS)
+        for owner in range(before):
+            works.begin(str(owner))
+    assert works.places._at_a_time.whole == LEAST_PLACES
+    while begun := under_way(works):
+        works.ends[begun[0]].callback(None)

@@ -25,6 +25,7 @@ from push.session.window import Window
 from push.wire.bodies import ConnectAccepted, ConnectRequest, encode_body
 from push.wire.frames import FrameDecoder, encode_frame
 from push.wire.signals import Signal
+from tests.amounts import amount
 
 LIMITS = SessionLimits(
     window_messages=4,
@@ -440,5 +441,5 @@ def walk(seed: int, steps: int) -> None:
 
 
 def test_long_histories_skip_and_forget_nothing_either():
-    for seed in range(200):
+    for seed in range(amount(60, 200)):
         walk(seed, 120)

@@ -396,7 +396,7 @@ async def test_what_comes_in_one_read_is_handed_on_in_the_same_turn(
     """One batch, and not in the next turn: where there is much to do, that comes late."""
     ear = listen(store)
     channel = await ear.follow()
-    subscriptions = store.subscriptions
+    subscriptions = store.channels
     [name] = [each for each in subscriptions.handlers if each.endswith(b":all")]
     protocol: Any = subscriptions._protocol
     messages = b""
@@ -430,7 +430,7 @@ async def test_what_is_held_is_not_looked_at_at_each_read(
         await sender.send("all", n=n)
     await wait_until(lambda: [len(entries) for entries in ear.hub.pending.values()] == [2])
     before = len(looks)
-    protocol: Any = store.subscriptions._protocol
+    protocol: Any = store.channels._protocol
     protocol.dataReceived(b"")
     assert len(looks) == before
 
@@ -446,8 +446,8 @@ async def test_notes_of_typing_go_to_many_together_and_to_few_at_once(
     ear = listen(store)
     for number in range(followers):
         channel = await ear.follow("group:g", who=number)
-    [name] = [each for each in store.subscriptions.handlers if each.endswith(b":group:g")]
-    protocol: Any = store.subscriptions._protocol
+    [name] = [each for each in store.channels.handlers if each.endswith(b":group:g")]
+    protocol: Any = store.channels._protocol
     users = ["anna", "bob", "carol"]
 
     for number, user in enumerate([*users, *users]):
@@ -464,7 +464,27 @@ async def test_notes_of_typing_go_to_many_together_and_to_few_at_once(
     assert ear.ids("group:g") == ["t0", "t4", "t5", "t3"]  # of each user the last
     assert ear.listener.turns == turns + 1
     assert channel.handed == 0
-    await wait_until(lambda: not ear.hub._typing._kept)  # then one goes at once again
+    await wait_until(lambda: not ear.hub._typing.kept)  # then one goes at once again
+
+
+@pytest_twisted.ensureDeferred
+async def test_notes_of_typing_that_are_kept_come_before_a_message(
+    store: RedisClient, sender: Any, listen: Any, wait_until: WaitUntil
+) -> None:
+    """It may be what was typed: who has sent it types no more."""
+    ear = listen(store)
+    for number in range(FEW_FOLLOWERS + 1):
+        await ear.follow("group:g", who=number)
+    [name] = [each for each in store.channels.handlers if each.endswith(b":group:g")]
+    protocol: Any = store.channels._protocol
+    for number in range(2):
+        content = b'{"id":"t%d","kind":"typing","user":"anna"}' % number
+        payload = b"0 0 1 4000000000000 t t%d 0\n%b" % (number, content)
+        protocol.dataReceived(hiredis.pack_command((b"message", name, payload)))
+    assert ear.ids("group:g") == ["t0"]
+    published = await sender.send("group:g")
+    await wait_until(lambda: published.id in ear.ids("group:g"))
+    assert ear.ids("group:g") == ["t0", "t1", published.id]
 
 
 @pytest_twisted.ensureDeferred

@@ -129,7 +129,7 @@ async def test_an_entry_on_the_channel_is_the_entry_of_the_log(
     sender: Any, store: RedisClient, wait_until: WaitUntil
 ) -> None:
     heard: list[bytes] = []
-    await store.subscriptions.subscribe("live:all", heard.append)
+    await store.channels.subscribe("live:all", heard.append)
     await sender.send("all", n=1)
     await sender.send("all", n=2, data='"a\\nb c"')
     await wait_until(lambda: len(heard) == 2)
@@ -156,7 +156,7 @@ async def test_what_is_not_stored_moves_no_offset(
     sender: Any, store: RedisClient, wait_until: WaitUntil
 ) -> None:
     heard: list[bytes] = []
-    await store.subscriptions.subscribe("live:all", heard.append)
+    await store.channels.subscribe("live:all", heard.append)
     last = (await sender.send("all", n=1)).offset
 
     published = await sender.send("all", n=2, stored=False)
@@ -244,7 +244,7 @@ async def test_a_trace_is_on_the_channel_and_in_the_ledger_and_not_in_what_devic
 ) -> None:
     trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
     heard: list[bytes] = []
-    await store.subscriptions.subscribe("live:user:anna", heard.append)
+    await store.channels.subscribe("live:user:anna", heard.append)
     publisher = Publisher(Shards([store]))
     for id, of in (("m1", trace), ("m2", None)):
         content = f'{{"id":"{id}","data":1}}'

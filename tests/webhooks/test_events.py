@@ -124,7 +124,7 @@ async def test_the_devices_of_a_connector_that_was_only_paused_are_told_online_a
     service._presence[0]._may_live = lambda boot: False
     await wait_until(lambda: len(receiver.of("device.offline")) == 3)
     await leave(clients[2], wait_until)  # meanwhile
-    await world.node.gateway.ended_are_settled()
+    await world.node.gateway.until_ended_are_done()
 
     service._presence[0]._may_live = is_live
 

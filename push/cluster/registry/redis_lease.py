@@ -105,11 +105,11 @@ class RedisLease(ReconcilingRegistry):
     def _open(self) -> None:
         self._server.on_restored(self._wake)
         # Subscribed first, read then: an announcement in between is not missed.
-        subscribing = self._server.subscriptions.subscribe(CHANNEL, self._announced)
+        subscribing = self._server.channels.subscribe(CHANNEL, self._announced)
         subscribing.addCallbacks(lambda _: self._wake(), lambda _: None)
 
     async def _close(self) -> None:
-        self._server.subscriptions.unsubscribe(CHANNEL)
+        self._server.channels.unsubscribe(CHANNEL)
 
     def _away(self) -> str | None:
         return self._server.problem

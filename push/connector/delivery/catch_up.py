@@ -102,7 +102,7 @@ class CatchUp:
         return has_room
 
     async def _run(self, device: DeviceSession) -> None:
-        is_first = True
+        is_first, ready_until = True, 0.0
         try:
             while self._wants(device):
                 if not is_first:
@@ -110,25 +110,25 @@ class CatchUp:
                     if device.is_over:
                         break
                 is_first = self._woken[device] = False
-                if not self._freshness.may_hand_out(device):
+                if not self._freshness.may_hand_out(device, ready_until):
                     try:
-                        await self._freshness.make_ready(device)
+                        ready_until = await self._freshness.make_ready(device)
                     except StoreUnavailable:
                         self._stall(device)
                         break
-                if not await self._read_on(device) and not self._woken[device]:
+                if not await self._read_on(device, ready_until) and not self._woken[device]:
                     break
         finally:
             del self._woken[device]
             if device.phase is Phase.OPEN and _is_behind(device):
                 self.held_up.add(device)
 
-    async def _read_on(self, device: DeviceSession) -> bool:
+    async def _read_on(self, device: DeviceSession, ready_until: float) -> bool:
         """One read of all streams that are behind; False when only something else helps."""
         window = device.protocol.window
         assert window is not None
         helped = False
-        part = _JoinedFrames(device)
+        part = _JoinedFrames(device, ready_until)
         # None: those that were behind have joined their channels without a read.
         for server, behind in self._behind(device).items():
             room = window.messages_max - window.used
@@ -136,9 +136,10 @@ class CatchUp:
                 helped |= await self._read_from(server, part, behind, room)
             except StoreUnavailable:
                 self._stall(device)
-        deadline = device.protocol.next_deadline()
-        if part.written and deadline is not None:
-            self._wheel.at(device.connection, deadline)
+        if part.written and not device.is_over:  # one that is lost is never looked at again
+            deadline = device.protocol.next_deadline()
+            if deadline is not None:
+                self._wheel.at(device.connection, deadline)
         return helped
 
     async def _read_from(
@@ -151,11 +152,13 @@ class CatchUp:
         # What the channels have handed on was in the logs before: this read misses none of it. It
         # counts when the server has lost its clock, which then is behind the channels.
         before = [(channel.last, channel.known) for channel, _ in behind]
-        subscriber = server.server.subscriptions
+        subscriber = server.server.channels
         losses = subscriber.losses
         reading = await server.pages.read([(c, f.position, room) for c, f in behind])
         helped, device = False, part.device
-        if subscriber.losses != losses or not self._freshness.may_hand_out(device):
+        if subscriber.losses != losses or not self._freshness.may_hand_out(
+            device, part.ready_until
+        ):
             return True  # the pages had to wait, and may say too little now: they are read again
         for (channel, subscription), page, (offset, was_known) in zip(
             behind, reading.pages, before, strict=True
@@ -206,6 +209,7 @@ class CatchUp:
                 self._cursors[subscription.shard].moved(device, subscription)
         for entry in page.entries:
             if entry.control is not None:
+                part.write()  # what came before it, before the device is told what it ends
                 self._port.subscriptions.changed(device, entry)
                 if device.subscriptions.get(subscription.stream) is not subscription:
                     return False  # that ended it: what follows is not for this session
@@ -264,10 +268,11 @@ def _is_behind(device: DeviceSession) -> bool:
 
 
 class _JoinedFrames:
-    """Frames that leave in one write."""
+    """Frames of one read that leave in one write. `ready_until`: see `Freshness.make_ready`."""
 
-    def __init__(self, device: DeviceSession) -> None:
+    def __init__(self, device: DeviceSession, ready_until: float) -> None:
         self.device = device
+        self.ready_until = ready_until
         self.written = False
         self._frames: list[bytes] = []
         self._size_bytes = 0

@@ -301,6 +301,8 @@ class FanOut:
             if was_live and not subscription.live:
                 self._behind.append(device)
         policy.note_written(channel.stream, written_before)
+        if batch.controls:
+            self._turn.write()  # what came before it, before a device is told what it ends
         for entry in batch.controls:  # then `targets` are all sessions
             for device, _ in targets:
                 self._port.subscriptions.changed(device, entry)

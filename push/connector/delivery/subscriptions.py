@@ -122,7 +122,7 @@ class SessionSubscriptions:
     def stop(self) -> None:
         self._reading.stop()
 
-    def begin(self, device: DeviceSession, subscriptions: Iterable[Subscription]) -> Deferred[Any]:
+    def follow(self, device: DeviceSession, subscriptions: Iterable[Subscription]) -> Deferred[Any]:
         """Follow; fires when all channels are subscribed to."""
         waiting = []
         for subscription in subscriptions:
@@ -135,7 +135,7 @@ class SessionSubscriptions:
                 waiting.append(confirmed.addCallback(_mark_subscribed, subscription))
         return gather_deferreds(waiting)
 
-    def end(self, device: DeviceSession) -> None:
+    def unfollow_all(self, device: DeviceSession) -> None:
         """Follow nothing any more."""
         for subscription in device.subscriptions.values():
             self._streams.unfollow(device, subscription)
@@ -218,7 +218,7 @@ class SessionSubscriptions:
         unless it was known then already that the device is notified of it at `told_at` (0:
         nobody knows where).
 
-        A session that is being opened reads it before it is accepted (see `settle`).
+        A session that is being opened reads it before it is accepted (see `refresh_outdated`).
         """
         refresh = self._refresh_of(device)
         refresh.known = max(refresh.known, told_at)
@@ -229,7 +229,7 @@ class SessionSubscriptions:
             refresh.is_running = True
             self._port.tasks.run(device.connection, self._refresh(device, refresh))
 
-    async def settle(self, device: DeviceSession) -> None:
+    async def refresh_outdated(self, device: DeviceSession) -> None:
         """The record changed while the session was being opened: as it says now, before the session
         is accepted."""
         while self.is_outdated(device) and not device.is_over:
@@ -307,7 +307,7 @@ class SessionSubscriptions:
             device.user = user
             device.jwt_topics = ()
             if device.protocol.is_established:  # else CONNECT is refused
-                self._commands.judge(device)
+                self._commands.end_if_banned(device)
 
     async def _record(self, device: DeviceSession) -> FollowRecord | None:
         """What a session is to follow now; None: its device was deleted."""
@@ -339,10 +339,10 @@ class SessionSubscriptions:
         """A live session follows `added` too, and is notified of each when it does: a server that
         is unreachable holds up its own streams only."""
         await gather_deferreds(
-            [self.begin(device, [each]).addCallback(self._added, device, each) for each in added]
+            [self.follow(device, [each]).addCallback(self._added, device, each) for each in added]
         )
         if device.is_over:
-            self.end(device)
+            self.unfollow_all(device)
 
     def _added(self, result: None, device: DeviceSession, subscription: Subscription) -> None:
         # One that ended while its channel was being subscribed to is not announced.

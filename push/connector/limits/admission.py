@@ -145,7 +145,7 @@ class AdmittingFactory(Factory):
         """For how long nothing is to be accepted; at once a second's worth may be."""
         wait_seconds = self._due - self._seconds() - 1.0 + self._accept_seconds
         if not self._accept_seconds or wait_seconds <= 0:
-            return self._reads.accepts_wait_seconds
+            return self._reads.newcomers.accepts_wait_seconds
         self._admission.counts.acted[ACCEPTS_PER_SECOND] += 1
         return wait_seconds
 

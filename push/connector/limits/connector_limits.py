@@ -76,14 +76,14 @@ class ConnectorLimits:
         self.admission.left(connection)
         self.reads.forget(connection)
 
-    def judge(self, lasted_ms: int | None) -> None:
+    def note_end(self, lasted_ms: int | None) -> None:
         """A connection is lost that had a session for so long, or none. What is opened and cut at
         once, again and again, is worth no more than what is refused: it outweighs that it had a
         session."""
         if lasted_ms is None:
-            self.reads.came_to(session=False)
+            self.reads.newcomers.note_outcome(session=False)
         elif lasted_ms < SHORT_SESSION_MS:
-            self.reads.came_to(session=False, weight=4)
+            self.reads.newcomers.note_outcome(session=False, weight=4)
 
     def may_begin(self) -> bool:
         """Whether there is memory for something new; counts a refusal if not."""

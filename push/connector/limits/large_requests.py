@@ -9,10 +9,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Hashable
 from contextlib import asynccontextmanager
 
-from push.connector.limits.line import MOST_REST_SECONDS
 from push.runtime.places import Places
 from push.runtime.ports import Clock
-from push.runtime.timers import sleep
 
 LARGE_REQUEST_BYTES = 8 * 1024
 LARGE_REQUESTS_AT_A_TIME = 2
@@ -31,7 +29,6 @@ class LargeRequests:
     however many large requests an owner has."""
 
     def __init__(self, clock: Clock) -> None:
-        self._clock = clock
         self._places = Places(
             clock,
             LARGE_REQUESTS_AT_A_TIME,
@@ -45,9 +42,6 @@ class LargeRequests:
     @asynccontextmanager
     async def turn(self, owner: Hashable) -> AsyncIterator[None]:
         """Inside it one is carried out. It ends after the rest: who sends several has to wait."""
-        async with self._places.place(owner):
-            begun = self._clock.seconds()
+        async with self._places.place(owner) as place:
+            place.rests = RESTS
             yield
-            took_seconds = self._clock.seconds() - begun
-            if took_seconds > 0:
-                await sleep(self._clock, min(took_seconds * RESTS, MOST_REST_SECONDS))

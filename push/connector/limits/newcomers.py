@@ -40,7 +40,7 @@ class Newcomers(Line[One]):
         )
         self._share_with_session = 1.0
 
-    def came_to(self, *, session: bool, weight: int) -> None:
+    def note_outcome(self, *, session: bool, weight: int = 1) -> None:
         """One has got a session, or is gone without ever having had one that lasted."""
         share = self._share_with_session
         self._share_with_session = share = share + (session - share) * weight * _OF_LAST

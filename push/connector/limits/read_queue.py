@@ -128,7 +128,7 @@ class ReadQueue:
         self._over_rate = over_rate
         self._ready = self._line()
         self._busy = self._line(rests=LONG_RESTS)
-        self._newcomers = Newcomers(reactor, self._take_turn, self._failed)
+        self.newcomers = Newcomers(reactor, self._take_turn, self._failed)
         self.large_requests = LargeRequests(reactor)
         self.request_places = Places(reactor, REQUESTS_AT_A_TIME)
         self._requests = Line(
@@ -158,7 +158,7 @@ class ReadQueue:
 
     def stop(self) -> None:
         self._is_stopped = True
-        for line in (self._ready, self._busy, self._newcomers):
+        for line in (self._ready, self._busy, self.newcomers):
             line.stop()
         for turn in self._requests.stop():
             turn.callback(None)
@@ -171,18 +171,8 @@ class ReadQueue:
     @property
     def paused_count(self) -> int:
         """Connections that wait for their turn or aside."""
-        lined_up = len(self._ready) + len(self._busy) + len(self._newcomers)
+        lined_up = len(self._ready) + len(self._busy) + len(self.newcomers)
         return lined_up + len(self._aside)
-
-    @property
-    def newcomers_waiting(self) -> int:
-        """Connections that have not asked for a session yet, and wait for their turn."""
-        return len(self._newcomers)
-
-    @property
-    def accepts_wait_seconds(self) -> float:
-        """For how long no connection is to be accepted: those wait in the system."""
-        return self._newcomers.accepts_wait_seconds
 
     def turn_of(self, connection: ReadConnection) -> Deferred[None] | None:
         """When a connection that has sent much may begin its next request; None: now."""
@@ -219,10 +209,6 @@ class ReadQueue:
             or connection.is_newcomer
             or self._rates.has_used_much(connection, self._reactor.seconds())
         )
-
-    def came_to(self, *, session: bool, weight: int = 1) -> None:
-        """A newcomer has got a session, or is gone without ever having had one that lasted."""
-        self._newcomers.came_to(session=session, weight=weight)
 
     def charge(
         self, connection: ReadConnection, frames: int, size_bytes: int, now: float | None = None
@@ -292,7 +278,7 @@ class ReadQueue:
             self._aside[connection] = None
             self._look.request()
         elif connection.is_newcomer:
-            self._newcomers.append(connection)
+            self.newcomers.append(connection)
         elif self._rates.has_used_much(connection, self._reactor.seconds()):
             self._busy.append(connection)
         else:

@@ -98,7 +98,7 @@ class RequestDispatcher:
         # The sessions whose requests are being carried out; who waits until they are.
         self._running: dict[DeviceSession, list[Deferred[None]] | None] = {}
 
-    def take(self, device: DeviceSession, request: PublishRequested) -> None:
+    def take_request(self, device: DeviceSession, request: PublishRequested) -> None:
         waiting = device.requests
         if self.waiting_bytes > MAX_WAITING_BYTES or not self._may_begin():
             device.protocol.answer(request.message_id, request.sub_signal, _NO_ROOM)
@@ -106,7 +106,7 @@ class RequestDispatcher:
             device.requests = deque([request])
             self._count(device, _cost_bytes(request))
             self._running[device] = None
-            self._port.tasks.run(device.connection, self._run(device))
+            self._port.tasks.run(device.connection, self._carry_out_all(device))
         elif request.message_id or len(waiting) < MAX_WAITING:
             waiting.append(request)
             self._count(device, _cost_bytes(request))
@@ -128,7 +128,7 @@ class RequestDispatcher:
         if waiter is not None:
             waiter.callback(None)
 
-    async def _run(self, device: DeviceSession) -> None:
+    async def _carry_out_all(self, device: DeviceSession) -> None:
         """Carry out what it asks for, one after the other, each in its place among those of other
         sessions."""
         try:
@@ -139,7 +139,7 @@ class RequestDispatcher:
         finally:
             device.requests = None
             self._count(device, -device.request_bytes)
-            self._tell_settled(device)
+            self._tell_done(device)
             del self._running[device]
 
     async def _may_go_on(self, device: DeviceSession) -> bool:
@@ -149,7 +149,7 @@ class RequestDispatcher:
             if device.connection.has_unread_answers and device.protocol.state is State.OPEN:
                 # Answers that nobody reads are not made.
                 waiter = self._unread[device] = Deferred()
-                self._tell_settled(device)
+                self._tell_done(device)
                 await waiter
                 continue
             turn = None if had_turn else self._port.reads.turn_of(device.connection)
@@ -157,7 +157,7 @@ class RequestDispatcher:
                 return True
             had_turn = True
             self._in_line.add(device)
-            self._tell_settled(device)
+            self._tell_done(device)
             try:
                 await turn
             finally:
@@ -178,13 +178,13 @@ class RequestDispatcher:
         else:
             place = reads.request_places.place(owner)
         self._in_line.add(device)
-        self._tell_settled(device)
+        self._tell_done(device)
         try:
             async with place as taken:
                 self._in_line.remove(device)
                 yield taken
                 self._in_line.add(device)
-                self._tell_settled(device)
+                self._tell_done(device)
         finally:
             self._in_line.discard(device)
 
@@ -228,15 +228,16 @@ class RequestDispatcher:
                     place.rests = LONG_ANSWER_RESTS
         events = device.protocol.answer(request.message_id, sub_signal, body)
         device.connection.flush()
-        self._tell_settled(device)
-        self._port.events.handle(device.connection, events)
+        self._tell_done(device)
+        if events:
+            self._port.events.handle(device.connection, events)
         self._count(device, -_cost_bytes(request))
 
-    async def ended_are_settled(self) -> None:
+    async def until_ended_are_done(self) -> None:
         """Return when no request of a session that has ended is being carried out."""
-        await self.settled([each for each in self._running if each.is_over])
+        await self.until_done([each for each in self._running if each.is_over])
 
-    async def settled(self, devices: Iterable[DeviceSession]) -> None:
+    async def until_done(self, devices: Iterable[DeviceSession]) -> None:
         """Return when the requests of these sessions are done that are being carried out now."""
         waiters = []
         for device in devices:
@@ -248,7 +249,7 @@ class RequestDispatcher:
         for waiter in waiters:
             await waiter
 
-    def _tell_settled(self, device: DeviceSession) -> None:
+    def _tell_done(self, device: DeviceSession) -> None:
         """A request was carried out."""
         waiting, self._running[device] = self._running[device], None
         for waiter in waiting or ():

@@ -23,7 +23,7 @@ from push.connector.transport.counters import Counters
 from push.devices.session_ending import EndedSession
 from push.devices.session_opening import Opened
 from push.redis.connection.errors import StoreUnavailable, as_request_error
-from push.redis.connection.subscriptions import no_subscription
+from push.redis.connection.subscribed_channels import no_subscription
 from push.runtime.log_detail import detail
 from push.runtime.ports import Clock
 from push.runtime.timers import TimeLimit
@@ -129,7 +129,7 @@ class Handshake:
             return
         known = None
         if key is not None:
-            await self._keyring.settle(key)
+            await self._keyring.make_current_for(key)
             known = self._keyring.authenticate(key)
         if known is None:
             if key is not None and ip not in self._limits.admission.limits.exempt:
@@ -155,7 +155,7 @@ class Handshake:
             opened = await self._sessions.opening.open(
                 wanted.body, device.session_id, connection.ip
             )
-            await self._begin(device, opened)
+            await self._take_device(device, opened)
         except (RequestError, StoreUnavailable) as error:
             self._refuse(device, wanted, as_refusal(error))
             return
@@ -163,7 +163,7 @@ class Handshake:
             opening.pop(device.session_id, None)
         if not device.is_over:
             self._accept(device, wanted, opened)
-            self._port.reads.came_to(session=True)
+            self._port.reads.newcomers.note_outcome(session=True)
             self._port.watch(connection)
             self._port.catch_up.wake(device)
 
@@ -184,7 +184,7 @@ class Handshake:
         others = self._port.streams.followers_of(user_stream(user))
         self._limits.check_connections_of_user(1 + sum(not other.is_over for other in others))
 
-    async def _begin(self, device: DeviceSession, opened: Opened) -> None:
+    async def _take_device(self, device: DeviceSession, opened: Opened) -> None:
         """Take the device over, and subscribe to its channels before its logs are read. What has
         changed since its record was read is in effect when this returns."""
         device.token, device.user, device.jwt_topics = opened.token, opened.user, opened.topics
@@ -202,13 +202,13 @@ class Handshake:
             await self._commands.end_session(*opened.before)
         if opened.user is not None:
             self._check_connections_of(opened.user)
-        subscribed = self._subscriptions.begin(device, opened.subscriptions)
+        subscribed = self._subscriptions.follow(device, opened.subscriptions)
         await self._subscribing.watch(subscribed, no_subscription)
         if device.is_over:
-            self._subscriptions.end(device)
+            self._subscriptions.unfollow_all(device)
         await self._check_ban(device)
         while self._subscriptions.is_outdated(device) and not device.is_over:
-            await self._subscriptions.settle(device)
+            await self._subscriptions.refresh_outdated(device)
             await self._check_ban(device)
 
     def _check_ban(self, device: DeviceSession) -> Awaitable[None]:
@@ -316,7 +316,7 @@ class Handshake:
             claims = await self._sessions.renew(wanted.body.jwt, device.user, device.token)
             # Before anything is waited for: requests that were sent later are judged by it.
             device.jwt_topics = claims.topics
-            await self._topics.judge_again(device)
+            await self._topics.apply_jwt(device)
         except (RequestError, StoreUnavailable) as error:
             session.refuse_renewal(wanted.message_id, as_refusal(error))
         else:

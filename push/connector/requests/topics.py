@@ -76,7 +76,7 @@ class TopicRequests:
                 await self._following.refreshed(device, changed.told_at)
         if needs_jwt and body.topic not in device.jwt_topics:
             # A JWT that does not name it came meanwhile, or the session is another user's now.
-            await self.judge_again(device)
+            await self.apply_jwt(device)
             raise not_named_by_jwt(body.topic)
 
     async def _subscribe_session(self, device: DeviceSession, stream: str) -> None:
@@ -105,7 +105,7 @@ class TopicRequests:
         if stream in device.subscriptions or self._following.is_refreshing(device):
             await self._following.refreshed(device, changed.told_at)
 
-    async def judge_again(self, device: DeviceSession) -> None:
+    async def apply_jwt(self, device: DeviceSession) -> None:
         """The session has a new JWT: what one before allowed and this one does not ends."""
         allowed = device.jwt_topics
         if device.token is not None:

@@ -43,7 +43,7 @@ class SessionConnection(ReadConnection, Protocol):
     def write(self, data: bytes) -> None:
         """Send now, or as soon as the socket takes it."""
 
-    def wait(self, rest: bytes) -> None:
+    def send_later(self, rest: bytes) -> None:
         """The session's `send` did not take `rest`: it waits."""
 
     def may_queue(self, size_bytes: int) -> bool:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 
-from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 
 from push.connector.sessions.device_session import DeviceSession, Phase, SessionConnection
 from push.connector.sessions.port import GatewayPort
 from push.connector.sessions.sharded_streams import ShardedCursors
 from push.runtime.ports import Clock
+from push.runtime.tasks import gather_deferreds
 from push.runtime.timers import sleep
 from push.session.transitions import State
 from push.wire.addresses import is_loopback_peer
@@ -116,7 +117,7 @@ class Drain:
                     count=len(self._port.sessions),
                     event="drain.remaining",
                 )
-        await gatherResults(self._batches)
+        await gather_deferreds(self._batches)
 
     async def _send_away(self, batch: list[DeviceSession]) -> None:
         for device in batch:

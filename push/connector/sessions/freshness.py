@@ -21,7 +21,7 @@ from push.connector.sessions.port import GatewayPort
 from push.redis.client import RedisClient
 from push.redis.connection.errors import StoreUnavailable
 from push.redis.shards import Shards
-from push.redis.shared_copy import Lease
+from push.redis.shared_copy import LEASE_SECONDS, Lease
 from push.runtime.ports import Clock
 from push.runtime.tasks import TaskGroup
 from push.runtime.timers import sleep
@@ -70,7 +70,7 @@ class Freshness:
 
     @property
     def _is_verified(self) -> bool:
-        return self._verified_losses == self._shards.first.subscriptions.losses
+        return self._verified_losses == self._shards.first.channels.losses
 
     def is_current(self, device: DeviceSession) -> bool:
         """Whether this session may be judged by what is known."""
@@ -89,18 +89,25 @@ class Freshness:
             raise StoreUnavailable(problem)
         await self._port.subscriptions.refreshed(device)
 
-    def may_hand_out(self, device: DeviceSession) -> bool:
-        """Whether this session may be handed what waits in logs."""
+    def may_hand_out(self, device: DeviceSession, ready_until: float = 0.0) -> bool:
+        """Whether this session may be handed what waits in logs. `ready_until`: see
+        `make_ready`."""
+        if self._reactor.seconds() < ready_until:
+            return device not in self._doubtful
         return self.is_current(device) and self._bans.is_current
 
-    async def make_ready(self, device: DeviceSession) -> None:
-        """Return when this session may be handed what waits in logs, or has ended.
+    async def make_ready(self, device: DeviceSession) -> float:
+        """Return when this session may be handed what waits in logs, or has ended: the time until
+        which it may, without a lease too. A daemon that changes something after this call began
+        waits longer than that for this connector.
 
         Raises `StoreUnavailable`. While the first server is offline, nobody can ban or kick.
         """
+        until = self._reactor.seconds() + LEASE_SECONDS
         await self.make_current(device)
         if self._shards.first.is_subscribed:
             await self._bans.wait_until_current()
+        return until
 
     @property
     def is_late(self) -> bool:
@@ -158,7 +165,7 @@ class Freshness:
     async def _verify(self) -> None:
         try:
             while not self._is_verified:
-                losses = self._shards.first.subscriptions.losses
+                losses = self._shards.first.channels.losses
                 # What they have read may be from before.
                 for device in self._port.opening.values():
                     self._port.subscriptions.mark_outdated(device)

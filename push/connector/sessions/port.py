@@ -56,7 +56,7 @@ class ReadingOn(Protocol):
 class RunningRequests(Protocol):
     """What devices have asked for (`connector.requests.dispatch`)."""
 
-    async def settled(self, devices: Iterable[DeviceSession]) -> None:
+    async def until_done(self, devices: Iterable[DeviceSession]) -> None:
         """Return when the requests of these are done that are being carried out now."""
 
 

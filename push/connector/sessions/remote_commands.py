@@ -69,7 +69,7 @@ class RemoteCommands:
             former = self._port.sessions.get(session)
             self._execute(EndSessionCommand(session, code))
             if former is not None:
-                await self._port.requests.settled([former])
+                await self._port.requests.until_done([former])
         else:
             await self._devices.end_elsewhere(boot, session)
 
@@ -88,7 +88,7 @@ class RemoteCommands:
                 )
                 return  # when Redis is reachable again they are
             for place in lost:
-                self.lost(part[place])
+                self.end_if_lost(part[place])
 
     async def end_banned(self, new: NewBans) -> None:
         """End the sessions of those that must not connect any more, or that were kicked when this
@@ -100,16 +100,18 @@ class RemoteCommands:
             await self._end_kicked(kick)
         if new.are_there:
             await walk(
-                self._reactor, self._port.sessions, lambda device: self._judge_if_new(device, new)
+                self._reactor,
+                self._port.sessions,
+                lambda device: self._end_if_newly_banned(device, new),
             )
 
-    def _judge_if_new(self, device: DeviceSession, new: NewBans) -> None:
+    def _end_if_newly_banned(self, device: DeviceSession, new: NewBans) -> None:
         if not device.protocol.is_established:
             return
         if new.name(device.token, device.user) or (
             new.has_networks and new.cover(device.connection.ip)
         ):
-            self.judge(device)
+            self.end_if_banned(device)
 
     async def _end_kicked(self, kept: bytes) -> None:
         kick = _decode_kick(kept)
@@ -124,7 +126,7 @@ class RemoteCommands:
 
         await walk(self._reactor, self._port.sessions, end_if_kicked)
 
-    def judge(self, device: DeviceSession) -> None:
+    def end_if_banned(self, device: DeviceSession) -> None:
         """A live session whose address, device or user is banned gets DISCONNECT `kicked`,
         with the reason and how long the ban still lasts, and ends."""
         try:
@@ -133,7 +135,7 @@ class RemoteCommands:
             code = DisconnectCode.KICKED
             self._port.disconnect(device.connection, code, refusal.detail, refusal.after_seconds)
 
-    def lost(self, device: DeviceSession) -> None:
+    def end_if_lost(self, device: DeviceSession) -> None:
         """Redis says that the device has another session, or was deleted. Its record tells which:
         on that depends whether its client reconnects."""
         if not device.is_over:

@@ -41,20 +41,20 @@ LINGER_SECONDS = 2.0
 LAST_PIECES = 4
 
 
-class AcknowledgementsOwner(Port):
+class ProgressHandler(Port):
     """Stores and counts what devices have acknowledged."""
 
     def progressed(self, device: DeviceSession, progress: Progress) -> None: ...
 
 
-class ConnectionOwner(Port):
+class GatewayOfConnections(Port):
     """What a connection tells the gateway."""
 
     clock: Clock
     reads: ReadQueue
 
     @property
-    def acknowledgements(self) -> AcknowledgementsOwner: ...
+    def acknowledgements(self) -> ProgressHandler: ...
 
     @property
     def events(self) -> EventHandler: ...
@@ -113,7 +113,9 @@ class DeviceConnection(Protocol):
     _pieces_after_end = 0
     _secured = False  # TLS: the handshake is complete
 
-    def __init__(self, gateway: ConnectionOwner, carrier: str, protocol: ServerSession) -> None:
+    def __init__(
+        self, gateway: GatewayOfConnections, carrier: str, protocol: ServerSession
+    ) -> None:
         self.gateway = gateway
         self.carrier = carrier
         self.protocol = protocol
@@ -260,7 +262,7 @@ class DeviceConnection(Protocol):
                 return  # the reactor reports the loss
             if sent == len(data):
                 return
-            self.wait(data[sent:])
+            self.send_later(data[sent:])
         elif not self.is_closed:
             self.waiting_bytes += len(data)
             self._transport.write(data)
@@ -278,7 +280,7 @@ class DeviceConnection(Protocol):
             is_open = self.protocol.state is State.OPEN
             self.device.send = self.direct if is_open else None
 
-    def wait(self, rest: bytes) -> None:
+    def send_later(self, rest: bytes) -> None:
         """Let the transport send `rest` when the socket takes it."""
         if not self._produces:
             self._produces = True
@@ -394,4 +396,4 @@ def write_to_all(devices: list[DeviceSession], data: bytes) -> None:
         except OSError:
             continue  # the reactor reports the loss
         if sent != size_bytes:
-            devices[place].connection.wait(data[sent:])
+            devices[place].connection.send_later(data[sent:])

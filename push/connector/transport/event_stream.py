@@ -17,7 +17,11 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.protocols.policies import ProtocolWrapper
 from twisted.python.failure import Failure
 
-from push.connector.transport.connection import ConnectionOwner, ConnectionPhase, DeviceConnection
+from push.connector.transport.connection import (
+    ConnectionPhase,
+    DeviceConnection,
+    GatewayOfConnections,
+)
 from push.connector.transport.twisted_tls import DirectTls
 from push.session.event_stream import StreamSession
 from push.session.events import Ended
@@ -32,13 +36,13 @@ REFUSED = "refused"
 WINDOW_FULL = "window_full"
 
 
-class StreamOwner(Port):
+class StreamServer(Port):
     """What serves streams of events (`push.connector.event_streams`)."""
 
-    def settle_soon(self, connection: StreamConnection) -> None:
+    def acknowledge_soon(self, connection: StreamConnection) -> None:
         """Look after it in the next turn: something was written, or its window is full."""
 
-    def settle(self, connection: StreamConnection) -> None:
+    def acknowledge_written(self, connection: StreamConnection) -> None:
         """What was written is acknowledged, and its positions are kept."""
 
 
@@ -55,13 +59,13 @@ class StreamConnection(DeviceConnection):
 
     def __init__(
         self,
-        gateway: ConnectionOwner,
+        gateway: GatewayOfConnections,
         carrier: str,
         new_protocol: Callable[[Callable[[], None]], StreamSession],
-        streams: StreamOwner,
+        streams: StreamServer,
         dead_after_seconds: float,
     ) -> None:
-        super().__init__(gateway, carrier, new_protocol(self._settle_soon))
+        super().__init__(gateway, carrier, new_protocol(self._acknowledge_soon))
         self._streams = streams
         self._dead_after_seconds = dead_after_seconds
 
@@ -100,18 +104,18 @@ class StreamConnection(DeviceConnection):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._begin = None
-        self._streams.settle(self)
+        self._streams.acknowledge_written(self)
         self._held = None
         super().connectionLost(reason)
-        self.protocol.forget_owner()
+        self.protocol.tell_nobody()
 
     def refuse(self, error: RequestError, *, with_body: bool) -> None:
         """Answer a request for which there can be no session."""
         self._last_words = refusal(error, with_body=with_body)
         self.gateway.abandoned(self, REFUSED, error.detail)
 
-    def _settle_soon(self) -> None:
-        self._streams.settle_soon(self)
+    def _acknowledge_soon(self) -> None:
+        self._streams.acknowledge_soon(self)
 
     # Writing
 
@@ -123,7 +127,7 @@ class StreamConnection(DeviceConnection):
     def write(self, data: bytes) -> None:
         if not data or self.is_closed:
             return
-        self._settle_soon()
+        self._acknowledge_soon()
         events = deque(self.protocol.events(data))
         if not self.blocked:
             self._write(events)
@@ -166,7 +170,7 @@ class StreamConnection(DeviceConnection):
         """`rest` waits in the transport until the socket takes it."""
         self._leaving = messages
         self.protocol.is_blocked = True
-        self.wait(rest)
+        self.send_later(rest)
         self.waiting_bytes += held_bytes
         if self._was_taken_at_once:
             self._left()
@@ -182,7 +186,7 @@ class StreamConnection(DeviceConnection):
         for message_id in self._leaving:
             self.protocol.written(message_id)
         self._leaving = ()
-        self._settle_soon()
+        self._acknowledge_soon()
 
     def resumeProducing(self) -> None:
         """All that the transport had was sent."""
@@ -208,7 +212,7 @@ class StreamConnection(DeviceConnection):
     # The end
 
     def end(self, ended: Ended) -> None:
-        self._streams.settle(self)
+        self._streams.acknowledge_written(self)
         super().end(ended)
 
     def farewell(self, ended: Ended) -> None:

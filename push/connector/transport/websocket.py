@@ -15,9 +15,9 @@ from twisted.python.failure import Failure
 
 from push.connector.transport.connection import (
     SLICE_BYTES,
-    ConnectionOwner,
     ConnectionPhase,
     DeviceConnection,
+    GatewayOfConnections,
 )
 from push.session.events import Ended, Event
 from push.session.server import FEW_BYTES, ServerSession
@@ -61,7 +61,7 @@ class WebSocketConnection(DeviceConnection):
 
     def __init__(
         self,
-        gateway: ConnectionOwner,
+        gateway: GatewayOfConnections,
         carrier: str,
         protocol: ServerSession,
         rules: OpeningRules,

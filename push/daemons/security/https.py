@@ -33,7 +33,7 @@ class HttpsTransport(BufferingTLSTransport):
         if self._handshakeDone and size < LITTLE_BYTES * max(len(pieces), 1):
             tcp: object = self.transport
             if isinstance(tcp, HttpTransport):
-                tcp.brought_little()
+                tcp.note_small_read()
         if pieces and not self._aborted:
             self.wrappedProtocol.dataReceived(b"".join(pieces))  # type: ignore[call-arg, misc]  # as of a class
         super()._flushReceiveBIO()

@@ -45,9 +45,12 @@ class RequestChannel(Protocol):
     """The connection of a request."""
 
     @property
-    def caller(self) -> TakesTurns: ...
+    def sender(self) -> TakesTurns: ...
 
     def cut(self) -> None: ...
+
+    def note_streaming(self) -> None:
+        """The answer goes on, for as long as the client wants."""
 
 
 def channel_of(request: Request) -> RequestChannel:
@@ -101,5 +104,6 @@ def write_stream(request: Request, stream: BodyStream) -> Deferred[bytes]:
     if request.method == b"HEAD":
         ended.callback(b"")
     else:
+        channel_of(request).note_streaming()
         stream.start(_RequestClient(request, ended))
     return ended

@@ -2,8 +2,9 @@
 
 When there are too many, one of strangers is ended, who have not shown a valid key: the one that has
 waited longest, for its client or for its answer. Connections of those that are known are ended only
-where few are strangers', and only while they wait for their client. So a client that holds
-connections open loses them, and a newcomer, or a request for health, is always answered.
+where few are strangers', and only while they wait for their client; or, where none does, for an
+answer to a request that only reads. So a client that holds connections open loses them, and a
+newcomer, or a request for health, is always answered.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ MAX_BODY_BYTES_IN_ALL = 128 * MEBIBYTE  # of requests that come in or are being 
 MAX_BODY_BYTES_OF_STRANGERS = 64 * MEBIBYTE  # of these
 MAX_UNREAD_BYTES_IN_ALL = 64 * MEBIBYTE  # of answers that clients do not read
 
+READING_METHODS = (b"GET", b"HEAD")  # they change nothing
+
 # The names of these limits in the metrics.
 CONNECTIONS = "http_connections"
 BODIES = "http_bodies"
@@ -31,7 +34,7 @@ UNREAD = "http_unread"
 
 class Client(Protocol):
     """A connection. `has_key`: its request, or the last one, has a key that tells who sent it. (It
-    is asked for when that may have changed: in `works` and `waits`.)"""
+    is asked for when that may have changed: in `note_working` and `note_waiting`.)"""
 
     @property
     def has_key(self) -> bool: ...
@@ -53,6 +56,8 @@ class ConnectionLimits:
         self._strangers: dict[Client, None] = {}
         # Those that are known and wait for their client, to send or to read, in that order.
         self._known: dict[Client, None] = {}
+        # Those that are known and wait for an answer that only reads, in that order.
+        self._reading: dict[Client, None] = {}
         self._bodies, self._bodies_of_strangers, self._unread = _Bytes(), _Bytes(), _Bytes()
 
     @property
@@ -76,8 +81,9 @@ class ConnectionLimits:
         return True
 
     def _one_to_end(self) -> Client | None:
-        if self._known and len(self._strangers) <= self._least_strangers:
-            return next(iter(self._known))
+        ended = self._known or self._reading
+        if ended and len(self._strangers) <= self._least_strangers:
+            return next(iter(ended))
         return next(iter(self._strangers), None)
 
     def _cut(self, client: Client) -> None:
@@ -86,31 +92,38 @@ class ConnectionLimits:
 
     def join(self, client: Client) -> None:
         self._clients.add(client)
-        self.waits(client)
+        self.note_waiting(client)
 
     def leave(self, client: Client) -> None:
         """May be called twice."""
         self._clients.discard(client)
         self._forget(client)
         self.release_body(client)
-        self.read(client)
+        self.note_read(client)
 
-    def waits(self, client: Client) -> None:
+    def note_waiting(self, client: Client) -> None:
         """It waits for its client from now on."""
         if client in self._clients:
             self._forget(client)
             (self._known if client.has_key else self._strangers)[client] = None
 
-    def works(self, client: Client) -> None:
+    def note_working(self, client: Client, method: bytes = b"POST") -> None:
         """Its request is being answered, or waits for its turn."""
         if client in self._clients:
             self._forget(client)
             if not client.has_key:
                 self._strangers[client] = None
+            elif method in READING_METHODS:
+                self._reading[client] = None
+
+    def note_streaming(self, client: Client) -> None:
+        """Its answer goes on, for as long as the client wants."""
+        self._reading.pop(client, None)
 
     def _forget(self, client: Client) -> None:
         self._strangers.pop(client, None)
         self._known.pop(client, None)
+        self._reading.pop(client, None)
 
     # Bytes
 
@@ -140,7 +153,7 @@ class ConnectionLimits:
         self._bodies.drop(client)
         self._bodies_of_strangers.drop(client)
 
-    def is_unread(self, client: Client, size: int) -> None:
+    def note_unread(self, client: Client, size: int) -> None:
         """So many bytes of an answer wait for a client that does not read."""
         unread = self._unread
         unread.add(client, size - unread.of_client.get(client, 0))
@@ -150,7 +163,7 @@ class ConnectionLimits:
             strangers = (client for client in clients if not client.has_key)
             self._cut(next(strangers, None) or next(iter(clients)))
 
-    def read(self, client: Client) -> None:
+    def note_read(self, client: Client) -> None:
         self._unread.drop(client)
 
 

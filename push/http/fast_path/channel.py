@@ -23,6 +23,7 @@ from push.http.framework.route import Endpoint, Response
 from push.http.framework.site import REQUEST_SECONDS, LimitedChannel, LimitedSite, TakeStream
 from push.runtime.ports import Reactor
 from push.runtime.tasks import start
+from push.runtime.turns import WorkOwner
 from push.wire.addresses import Networks
 from push.wire.errors import RequestError
 
@@ -46,7 +47,7 @@ class FastPathChannel(LimitedChannel):
         if request is None or not site.routing.access.may_be_read(request.route, request):
             super().dataReceived(data)
             return
-        work_owner = self.caller.of(request)
+        work_owner = self.sender.begin_request(request)
         try:
             site.connection_limits.hold_body(self, len(request.body))
         except RequestError as refusal:
@@ -54,8 +55,8 @@ class FastPathChannel(LimitedChannel):
             return
         self._plain_request = request
         self._handlingRequest = True
-        site.connection_limits.works(self)
-        site.turns.work(work_owner, lambda: start(self._answer(request), self._failed))
+        site.connection_limits.note_working(self)
+        site.turns.work(work_owner, lambda: start(self._answer(request, work_owner), self._failed))
 
     @property
     def _has_more_to_do(self) -> bool:
@@ -65,7 +66,7 @@ class FastPathChannel(LimitedChannel):
         return self._waitingForTransport or not self.persistent
 
     def getPeer(self) -> IAddress:
-        return self.caller.peer
+        return self.sender.peer
 
     def _keep_for_later(self, data: bytes) -> None:
         """The next request, which is read when this one was answered."""
@@ -79,12 +80,13 @@ class FastPathChannel(LimitedChannel):
         else:
             self.setTimeout(REQUEST_SECONDS)  # it is not the client who is waited for
 
-    async def _answer(self, request: PlainRequest) -> None:
+    async def _answer(self, request: PlainRequest, work_owner: WorkOwner) -> None:
         if self._plain_request is not request:
             return  # the client has gone while this waited for its turn
-        answer = await self.site.routing.run(request.route, request, NO_PATH, request.body)
+        site = self.site
+        answer = await site.routing.run(request.route, request, NO_PATH, request.body)
         # Many are answered by Redis at once: what follows takes time as well.
-        self.caller.in_turn(partial(self._send_or_abort, request, answer))
+        site.turns.work(work_owner, partial(self._send_or_abort, request, answer))
 
     def _send_or_abort(self, request: PlainRequest, answer: Response) -> None:
         if self._plain_request is not request:
@@ -105,9 +107,9 @@ class FastPathChannel(LimitedChannel):
         self.setTimeout(REQUEST_SECONDS)
         connection_limits = self.site.connection_limits
         connection_limits.release_body(self)
-        connection_limits.waits(self)
+        connection_limits.note_waiting(self)
         if self._waitingForTransport:
-            connection_limits.is_unread(self, len(answer.body))
+            connection_limits.note_unread(self, len(answer.body))
         else:
             self._go_on()
 

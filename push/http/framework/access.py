@@ -84,7 +84,7 @@ class RequestAccess:
             if route is not None and route.body is not None:
                 self.let_in(route, request)
                 return admission_of(route.body.max_bytes)
-            self._owner(headers)
+            self._key_of(headers)
         except RequestError as error:
             if route is not None:
                 raise self._doubted(error, headers) from None
@@ -115,7 +115,7 @@ class RequestAccess:
     def _doubted(self, refusal: RequestError, headers: HeaderValues) -> RequestError:
         """Nobody waits for Redis before there is a body: a key that may be valid is no wrong one
         then."""
-        if isinstance(refusal, RefusedKey) and not self._keyring.is_settled(_key_in(headers)):
+        if isinstance(refusal, RefusedKey) and not self._keyring.is_current_for(_key_in(headers)):
             return RequestError(
                 "unavailable", "it is not known now whether this key is valid", after_seconds=1
             )
@@ -127,34 +127,36 @@ class RequestAccess:
         A key that may only register names nobody: it is in every app.
         """
         try:
-            owner = self._owner(request.requestHeaders)
+            api_key = self._key_of(request.requestHeaders)
         except RequestError:
             return ""
-        return _name_of(owner)
+        return _name_of(api_key)
 
     def owner_of_key(self, key: str) -> str:
         """The same of a key alone, which is not counted when it is wrong."""
-        owner = self._keyring.authenticate(key)
-        return _name_of(owner) if owner is not None else ""
+        api_key = self._keyring.authenticate(key)
+        return _name_of(api_key) if api_key is not None else ""
 
-    def _owner(self, headers: HeaderValues, scope: str | None = None) -> ApiKey:
-        """The owner of the key, of any if `scope` is None, by what this process knows (`settle`);
-        raises `RequestError` `unauthenticated` or `forbidden`."""
-        owner = self._keyring.authenticate(_key_in(headers))
-        if owner is None:
+    def _key_of(self, headers: HeaderValues, scope: str | None = None) -> ApiKey:
+        """The key, which must have `scope` unless that is None, by what this process knows (see
+        `make_current`); raises `RequestError` `unauthenticated` or `forbidden`."""
+        api_key = self._keyring.authenticate(_key_in(headers))
+        if api_key is None:
             raise RefusedKey("unauthenticated", "invalid API key")
-        if scope is not None and scope not in owner.scopes:
+        if scope is not None and scope not in api_key.scopes:
             raise RefusedKey(
-                "forbidden", f"the key {owner.name} lacks the scope {scope}", key_name=owner.name
+                "forbidden",
+                f"the key {api_key.name} lacks the scope {scope}",
+                key_name=api_key.name,
             )
-        return owner
+        return api_key
 
     # --- a whole request ---------------------------------------------------------------------
 
     def let_in(
         self, route: Endpoint, request: IncomingRequest, path: Mapping[str, str] = NO_PATH
     ) -> tuple[str, ApiKey | None]:
-        """The client's address, and the owner of the key where one is needed. Raises
+        """The client's address, and the key where one is needed. Raises
         `RequestError` `unauthenticated`, `forbidden`, `rate_limited` or `unavailable`."""
         if route.admit is not None:
             route.admit(caller_of(request, self._proxies))
@@ -164,21 +166,21 @@ class RequestAccess:
         if route.method != "GET" and route.scope in _SCOPES_OF_NEW_WORK:
             self._check_memory()
         try:
-            owner = self._owner(request.requestHeaders, route.scope)
+            api_key = self._key_of(request.requestHeaders, route.scope)
         except RefusedKey as refusal:
             if self._auditing is not None:
                 self._auditing.refused(route, refusal.key_name, client_ip, path, refusal.code)
             if self._failed_keys is not None and is_wrong_key(refusal):
                 self._failed_keys.note(client_ip)
             raise
-        return client_ip, owner
+        return client_ip, api_key
 
     @property
     def is_current(self) -> bool:
         """Whether every change of keys that was answered is known."""
         return self._keyring.is_current
 
-    async def settle(self, route: Endpoint, request: IncomingRequest) -> None:
+    async def make_current(self, route: Endpoint, request: IncomingRequest) -> None:
         """Know every change of keys that was answered, where the key decides. Raises
         `StoreUnavailable`, or `RequestError` for what is no key."""
         if not route.needs_key:
@@ -186,7 +188,7 @@ class RequestAccess:
         headers = request.requestHeaders
         is_open = route.open_on_loopback and client_of(request, self._proxies)[1]
         if not is_open and headers.hasHeader(b"authorization"):
-            await self._keyring.settle(_key_in(headers))
+            await self._keyring.make_current_for(_key_in(headers))
 
     def _check_memory(self) -> None:
         if self._is_short_of_memory():
@@ -207,7 +209,7 @@ class RequestAccess:
         if not route.needs_key:
             return True
         try:
-            self._owner(headers, route.scope)
+            self._key_of(headers, route.scope)
         except RequestError:
             return False
         return True
@@ -218,8 +220,8 @@ def _is_large(route: Endpoint) -> bool:
     return route.body is not None and route.body.max_bytes > MAX_BODY_BYTES
 
 
-def _name_of(owner: ApiKey) -> str:
-    return owner.sha256 if owner.scopes - _SCOPES_OF_APPS else ""
+def _name_of(api_key: ApiKey) -> str:
+    return api_key.sha256 if api_key.scopes - _SCOPES_OF_APPS else ""
 
 
 def _key_in(headers: HeaderValues) -> str:

@@ -112,7 +112,7 @@ class Routing:
     def _respond(self, route: Endpoint, request: HttpRequest, path: Mapping[str, str]) -> Answered:
         assert request.content is not None  # it is made when the headers are read
         raw = request.content.read()  # now: it is closed when the client goes
-        in_turn = channel_of(request).caller.in_turn
+        in_turn = channel_of(request).sender.in_turn
         return _shielded(self.run(route, request, path, raw), in_turn).addCallback(
             lambda answer: self._answer_with(request, answer)
         )
@@ -124,14 +124,14 @@ class Routing:
         path: Mapping[str, str],
         raw: bytes,
         client_ip: str,
-        owner: ApiKey | None,
+        api_key: ApiKey | None,
     ) -> Request:
         """The request as a `Request`; raises `RequestError` for the first thing that is wrong with
         it."""
         headers = request.requestHeaders
         scope, idempotency_key = "", None
-        if route.idempotent and owner is not None:
-            scope = f"{owner.sha256} {route.method} {route.path}"
+        if route.idempotent and api_key is not None:
+            scope = f"{api_key.sha256} {route.method} {route.path}"
             key = read_idempotency_key(headers.getRawHeaders(b"idempotency-key"))
             idempotency_key = key and f"{scope} header {key}"
         query = None
@@ -162,14 +162,14 @@ class Routing:
             idempotency_key=idempotency_key,
             if_none_match=if_none_match,
             is_allowed=allowed,
-            owner=owner,
+            api_key=api_key,
         )
 
     async def run(
         self, route: Endpoint, request: IncomingRequest, path: Mapping[str, str], raw: bytes
     ) -> Response:
         """The handler's answer, or the one to what is wrong or was raised. Raises nothing."""
-        quota = owner = call = None
+        quota = api_key = call = None
         client_ip = ""
         began = self._seconds()
         span = None
@@ -177,22 +177,24 @@ class Routing:
             span = self._tracer.start(ACCEPT, _traceparent_of(request))
         try:
             if not self.access.is_current:
-                await self.access.settle(route, request)
-            client_ip, owner = self.access.let_in(route, request, path)
-            if owner is not None and self._rates is not None:
-                quota = await self._rates.take(owner.sha256)
-            call = self._read(route, request, path, raw, client_ip, owner)
+                await self.access.make_current(route, request)
+            client_ip, api_key = self.access.let_in(route, request, path)
+            if api_key is not None and self._rates is not None:
+                quota = await self._rates.take(api_key.sha256)
+            call = self._read(route, request, path, raw, client_ip, api_key)
             if span is not None:
                 call = structs.replace(call, trace=span.traceparent)
             answer = await route.handler(call)
         except Exception as error:
             answer = self._answer(error, route.name)
-        if self._auditing is not None and owner is not None:
+        if self._auditing is not None and api_key is not None:
             query, body = (call.query, call.body) if call is not None else (None, None)
-            self._auditing.answered(route, owner.name, client_ip, path, query, body, answer.status)
+            self._auditing.answered(
+                route, api_key.name, client_ip, path, query, body, answer.status
+            )
         if quota is not None:
             answer = structs.replace(answer, headers=(*answer.headers, *quota_headers(*quota)))
-        key = "" if owner is None else owner.name
+        key = "" if api_key is None else api_key.name
         self._note_answer(route.name, answer.status, self._seconds() - began, client_ip, key)
         if span is not None:
             span.end(*ending_of_request(route.method, route.path, answer.status))

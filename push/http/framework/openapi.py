@@ -47,7 +47,7 @@ def openapi_document(title: str, version: str, apps: Sequence[App]) -> dict[str,
     kinds = list(_kinds(routes))
     schemas, components = msgspec.json.schema_components(kinds, ref_template=_REFERENCE)
     schema_of = dict(zip(map(repr, kinds), schemas, strict=True))
-    for struct in {each for kind in kinds for each in _structs_in(inspect.type_info(kind))}:
+    for struct in {each for info in inspect.multi_type_info(kinds) for each in _structs_in(info)}:
         _require_written(struct, components)
     for app in apps:
         app.adjust(components)

@@ -107,7 +107,7 @@ class HttpTransport(tcp.Server):
         self.work_owner = work_owner
         self.bufferSize = READ_BYTES_OF_KNOWN if work_owner.is_known else READ_BYTES
 
-    def has_brought_a_request(self) -> None:
+    def note_request(self) -> None:
         self._small_reads = 0
 
     def doRead(self) -> Any:
@@ -129,7 +129,7 @@ class HttpTransport(tcp.Server):
         if not self._was_looked_at:
             self._recognise(self.server.early_caller.owner(data))
         if len(data) < SMALL_READ_BYTES:
-            self.brought_little()
+            self.note_small_read()
         if not self._turns.work(self.work_owner, self._read):
             self._is_waiting = True
             self.stopReading()
@@ -140,7 +140,7 @@ class HttpTransport(tcp.Server):
         if owner:
             self.belongs_to(self._turns.work_owner(owner, is_known=True))
 
-    def brought_little(self) -> None:
+    def note_small_read(self) -> None:
         """A read has, or the records of TLS that it brought: too often, and it rests."""
         self._small_reads += 1
         if self._small_reads > SMALL_READS_AT_ONCE and not self._rests:
@@ -332,20 +332,20 @@ class RequestSender:
         self._shown: bytes | None = None  # the header Authorization that came last
         self._has_asked = False
 
-    def is_refused(self) -> None:
+    def ignore_rest(self) -> None:
         """What still comes is thrown away."""
         tcp = self._tcp
         if tcp is not None:
             tcp.bufferSize = max(tcp.bufferSize, READ_BYTES_OF_REFUSED)
 
-    def of(self, request: IncomingRequest) -> WorkOwner:
+    def begin_request(self, request: IncomingRequest) -> WorkOwner:
         """Whose work the request is, and from now on that of reading the connection.
 
         Without a key, the first one is whose it seemed to be at a first look.
         """
         tcp, is_first, self._has_asked = self._tcp, not self._has_asked, True
         if tcp is not None:
-            tcp.has_brought_a_request()
+            tcp.note_request()
         self.recognise(request)
         if tcp is not None:
             if is_first and self._shown is None:

@@ -45,7 +45,7 @@ class Request(msgspec.Struct, frozen=True):
     the request's own, with that scope. `if_none_match` is that header of a route that is `cached`.
     `trace` is the traceparent of a route that is `traced`, where requests are traced.
     `is_allowed()`: whether the key is still valid for this, for an answer that goes on.
-    `owner` is whose key it came with, if the route takes one.
+    `api_key`: the one that it came with, if the route takes one.
     """
 
     path: Mapping[str, str]
@@ -57,13 +57,13 @@ class Request(msgspec.Struct, frozen=True):
     idempotency_key: str | None = None
     if_none_match: bytes | None = None
     is_allowed: Callable[[], bool] = lambda: True
-    owner: ApiKey | None = None
+    api_key: ApiKey | None = None
     trace: str | None = None
 
     @property
     def turns_of(self) -> str:
         """Who waits for the turns that this request needs: one key is one of those who ask."""
-        return "" if self.owner is None else self.owner.sha256
+        return "" if self.api_key is None else self.api_key.sha256
 
 
 class Response(msgspec.Struct, frozen=True):

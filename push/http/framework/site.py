@@ -74,7 +74,7 @@ class LimitedRequest(Request):
         assert isinstance(channel, LimitedChannel)
         self.client = channel.getPeer()  # the base class sets it when the body is there
         self._admission = channel.site.admit(channel.path, self)
-        channel.caller.recognise(self)
+        channel.sender.recognise(self)
         if length is not None:
             self._announced(length)
 
@@ -102,13 +102,10 @@ class LimitedRequest(Request):
         """The request is there as a whole: it is answered when it is its turn."""
         channel = self.channel
         assert isinstance(channel, LimitedChannel)
-        work_owner = channel.caller.of(self)
-        channel.site.connection_limits.works(channel)
-        channel.site.turns.work(
-            work_owner,
-            partial(self._answer, channel, command, path, version),
-            at_once=not channel.has_served,
-        )
+        owner = channel.sender.begin_request(self)
+        channel.site.connection_limits.note_working(channel, command)
+        answer = partial(self._answer, channel, command, path, version)
+        channel.site.turns.work(owner, answer, at_once=not channel.has_served)
 
     def _answer(self, channel: LimitedChannel, command: bytes, path: bytes, version: bytes) -> None:
         if not self._disconnected:  # meanwhile
@@ -148,7 +145,7 @@ class LimitedChannel(CheapTimeout, HTTPChannel):
     """A connection. Its time-out is the deadline of the request that comes in, or idle time."""
 
     site: LimitedSite
-    caller: RequestSender
+    sender: RequestSender
     has_served = False  # in this turn: what was read may hold the next request
     # mypy does not see that a class provides an interface of zope.
     transport: Transport  # type: ignore[assignment]
@@ -169,7 +166,10 @@ class LimitedChannel(CheapTimeout, HTTPChannel):
 
     @property
     def has_key(self) -> bool:
-        return self.caller.work_owner.is_known
+        return self.sender.work_owner.is_known
+
+    def note_streaming(self) -> None:
+        self.site.connection_limits.note_streaming(self)
 
     def resetTimeout(self) -> None:
         """Called for everything that comes in; time starts again only at a request's first byte."""
@@ -278,10 +278,10 @@ class LimitedChannel(CheapTimeout, HTTPChannel):
         self._savedTimeOut = REQUEST_SECONDS  # idle time, which the base class takes up again
         connection_limits = self.site.connection_limits
         connection_limits.release_body(self)
-        connection_limits.waits(self)
+        connection_limits.note_waiting(self)
         if self._waitingForTransport:
             self.setTimeout(REQUEST_SECONDS)  # for a client that does not read
-            connection_limits.is_unread(self, request.sentLength)
+            connection_limits.note_unread(self, request.sentLength)
         if self._waitingForTransport and self.persistent:
             self._unwritten = request
         else:
@@ -290,7 +290,7 @@ class LimitedChannel(CheapTimeout, HTTPChannel):
     def resumeProducing(self) -> None:
         """The transport has written what waited."""
         super().resumeProducing()
-        self.site.connection_limits.read(self)
+        self.site.connection_limits.note_read(self)
         request, self._unwritten = self._unwritten, None
         if request is not None:
             super().requestDone(request)
@@ -305,7 +305,7 @@ class LimitedChannel(CheapTimeout, HTTPChannel):
             return
         self._refused = True
         answer = refusal_answer(refusal)
-        self.caller.is_refused()
+        self.sender.ignore_rest()
         self.site.connection_limits.release_body(self)
         if self.requests and not self._handlingRequest:
             cast(LimitedRequest, self.requests[-1]).drop_body()
@@ -334,7 +334,7 @@ class LimitedChannel(CheapTimeout, HTTPChannel):
         self.transport.abortConnection()
 
     def connectionMade(self) -> None:
-        self.caller = RequestSender(self.site.turns, self.transport, self.site.owner_of)
+        self.sender = RequestSender(self.site.turns, self.transport, self.site.owner_of)
         self.site.connection_limits.join(self)
         super().connectionMade()
 

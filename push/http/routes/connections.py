@@ -50,7 +50,9 @@ class ConnectionRoutes:
             ip=None if ip is None else read_network(ip, "ip"),
             topic=none_if_unset(query.topic),
         )
-        return json_answer(200, await self._sessions.find(wanted, query.cursor, query.limit))
+        return json_answer(
+            200, await self._sessions.find(wanted, query.cursor, query.limit, call.turns_of)
+        )
 
     @Route(
         "DELETE",

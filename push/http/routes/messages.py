@@ -59,7 +59,7 @@ class MessageRoutes:
     async def get_message_devices(self, call: Request) -> Response:
         query: PageQuery = call.query
         after = read_cursor("deliveries", query.cursor, str)
-        lines = await self._pushing.message_devices(call.path["id"])
+        lines = await self._pushing.message_devices(call.path["id"], call.turns_of)
         return json_answer(200, _page(lines, after[0] if after else "", query.limit))
 
     @Route(

@@ -118,6 +118,12 @@ class RedisProtocol(txredisapi.RedisProtocol):
         """How long the oldest unanswered command has waited; 0 when none does."""
         return self._monotonic() - self._asked[0][1] if self._asked else 0.0
 
+    def silent_seconds(self) -> float:
+        """For how long nothing has come while a command waits for its answer."""
+        if not self._asked:
+            return 0.0
+        return self._monotonic() - max(self._asked[0][1], self.received_at)
+
     @property
     def unanswered(self) -> int:
         return len(self._asked)
@@ -206,6 +212,4 @@ class SubscriberProtocol(RedisProtocol):
 
         An answer comes after all that was published before: while that comes, nothing is wrong.
         """
-        if not self._asked:
-            return 0.0
-        return self._monotonic() - max(self._asked[0][1], self.received_at)
+        return self.silent_seconds()

@@ -112,7 +112,7 @@ class Sentinels:
         ]
         results: list[tuple[bool, Any]] = await DeferredList(asked, consumeErrors=True)
         try:
-            best = self._judge(results)
+            best = self._newest(results)
         except NoMaster as error:
             self._log_change(str(error))
             raise
@@ -129,7 +129,7 @@ class Sentinels:
             self._moved(master)
         return best
 
-    def _judge(self, results: list[tuple[bool, Any]]) -> MasterReport:
+    def _newest(self, results: list[tuple[bool, Any]]) -> MasterReport:
         answers: list[MasterReport] = [answer for succeeded, answer in results if succeeded]
         if not answers:
             reasons = [

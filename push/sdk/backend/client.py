@@ -82,7 +82,7 @@ class PushAPI(BaseAPI):
                 raise self._unsendable(call, error) from None
             delay = self._retry_delay(call, attempt, outcome)
             if delay is None:
-                return self._judge(call, outcome)
+                return self._result_of(call, outcome)
             time.sleep(delay)
             attempt += 1
 
@@ -247,7 +247,7 @@ class AsyncPushAPI(BaseAPI):
                 raise self._unsendable(call, error) from None
             delay = self._retry_delay(call, attempt, outcome)
             if delay is None:
-                return self._judge(call, outcome)
+                return self._result_of(call, outcome)
             await asyncio.sleep(delay)
             attempt += 1
 

@@ -141,7 +141,7 @@ class BaseAPI:
     def _unsendable(self, call: ApiCall[Any], error: Exception) -> InvalidData:
         return InvalidData(f"{call.method} {call.path[:200]!r}: {error}"[:500])
 
-    def _judge(self, call: ApiCall[T], outcome: Outcome) -> T:
+    def _result_of(self, call: ApiCall[T], outcome: Outcome) -> T:
         if isinstance(outcome, httpx.HTTPError):
             raise unreachable(call.method, self._url + call.path, outcome) from None
         if not outcome.is_success:

@@ -27,7 +27,7 @@ MOST_MESSAGES = 2000
 _encode = msgspec.msgpack.Encoder().encode
 
 
-class CursorOwner(Protocol):
+class CursorHolder(Protocol):
     """The owner of cursors: a device's session."""
 
     @property
@@ -37,7 +37,7 @@ class CursorOwner(Protocol):
     def session_id(self) -> str: ...
 
 
-Member = tuple[Subscription, CursorOwner]
+Member = tuple[Subscription, CursorHolder]
 
 
 class Move:

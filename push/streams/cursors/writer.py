@@ -23,7 +23,7 @@ from push.runtime.timers import Debounced, SingleFlight
 from push.session.subscription import LateAcknowledgement, Subscription
 from push.streams.cursors.moves import (
     MOST_MESSAGES,
-    CursorOwner,
+    CursorHolder,
     Member,
     Move,
     encoded,
@@ -49,7 +49,7 @@ class CursorWriter:
     def __init__(self, reactor: Clock, server: RedisClient, on_lost: Callable[[Any], None]) -> None:
         self._server = server
         self._on_lost = on_lost
-        self._moved: dict[Subscription, CursorOwner] = {}
+        self._moved: dict[Subscription, CursorHolder] = {}
         self._handed: list[Member] = []
         self._late: dict[Subscription, list[LateAcknowledgement]] = {}
         self._last: list[Move] = []  # of streams that are not followed any more
@@ -63,7 +63,7 @@ class CursorWriter:
         self._has_more = False  # waits than is written at once, by its messages
         self._stopped = False
 
-    def moved(self, holder: CursorOwner, subscription: Subscription) -> None:
+    def moved(self, holder: CursorHolder, subscription: Subscription) -> None:
         """The cursor of `subscription` moved and is to be stored: `_batches` calls `_write`."""
         moved = self._moved
         if subscription in moved:
@@ -78,7 +78,7 @@ class CursorWriter:
             elif len(moved) == 1:
                 self._soon.request()
 
-    def ends(self, holder: CursorOwner, subscription: Subscription) -> None:
+    def ends(self, holder: CursorHolder, subscription: Subscription) -> None:
         """`subscription` is about to forget what was handed out: all that is known of that is
         stored."""
         is_moved = self._moved.pop(subscription, None) is not None
@@ -106,7 +106,7 @@ class CursorWriter:
             self._batches.request()
             self._is_urgent = self._waiting > 0
 
-    def late(self, holder: CursorOwner, late: LateAcknowledgement) -> None:
+    def late(self, holder: CursorHolder, late: LateAcknowledgement) -> None:
         """A message that the cursor passed for another reason was acknowledged after all.
 
         Where the ledger has counters it is written once: if it is not known whether that was
@@ -117,7 +117,7 @@ class CursorWriter:
             self._late.setdefault(subscription, []).append(late)
             self.moved(holder, subscription)
 
-    def handed(self, holder: CursorOwner, subscription: Subscription) -> None:
+    def handed(self, holder: CursorHolder, subscription: Subscription) -> None:
         """Something was handed out: the ledger gets it, with less hurry."""
         if not subscription.is_to_report and not self._stopped:
             subscription.is_to_report = True

@@ -89,9 +89,9 @@ class Opening:
             return refused(400, "This is not an HTTP request.")
         if end < 0:
             return None
-        return self._judge(self._received[:head_bytes], self._received[head_bytes:])
+        return self._outcome_of(self._received[:head_bytes], self._received[head_bytes:])
 
-    def _judge(self, head: bytes, rest: bytes) -> Accepted | OtherRequest | Refused:
+    def _outcome_of(self, head: bytes, rest: bytes) -> Accepted | OtherRequest | Refused:
         rules = self._rules
         line = head.split(b"\r\n", 1)[0].split(b" ")
         if len(line) == 3 and rules.is_other(line[1]):

@@ -45,9 +45,9 @@ async def test_a_lost_announcement_shows_at_the_next_one(
     await wait_until(lambda: names(other) == {"n1"})
     announced = other._announced
     server = redis_cluster.servers[1]
-    await server.subscriptions.subscribe("cluster", lambda payload: None)
+    await server.channels.subscribe("cluster", lambda payload: None)
     await one.register(entry("n2"))
-    await server.subscriptions.subscribe("cluster", announced)
+    await server.channels.subscribe("cluster", announced)
     await one.register(entry("n3"))
     await wait_until(lambda: names(other) == {"n1", "n2", "n3"})
 

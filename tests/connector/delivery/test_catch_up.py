@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred
 
 from push.session.subscription import Subscription
 from push.streams.log import LogReading
+from push.wire.api.groups import NewGroup
 from tests.waiting import WaitUntil
 
 Make = Callable[..., Awaitable[Any]]
@@ -102,7 +103,7 @@ async def test_what_a_channel_loses_while_a_page_waits_is_read(
     await wait_until(lambda: pages.reads)
 
     server = node.gateway.streams.of(subscription).server
-    handlers = server.subscriptions.handlers
+    handlers = server.channels.handlers
     [name] = [name for name, handler in handlers.items() if handler == channel.receiver]
     announced: list[bytes] = []
     handlers[name] = announced.append
@@ -110,9 +111,9 @@ async def test_what_a_channel_loses_while_a_page_waits_is_read(
     await wait_until(lambda: announced)
     handlers[name] = channel.receiver
     if loses_connection:
-        losses = server.subscriptions.losses
+        losses = server.channels.losses
         server.rebuild("a test cuts the connection")
-        await wait_until(lambda: server.subscriptions.losses > losses and server.is_subscribed)
+        await wait_until(lambda: server.channels.losses > losses and server.is_subscribed)
     await node.hub._loss_check._sweeps.run()
     assert not channel.known
     pages.let_go()
@@ -145,3 +146,43 @@ async def test_a_stream_whose_channel_is_confirmed_does_not_wait_for_another(
     await wait_until(lambda: client.numbers == [0, 1, 2])
     assert not added.called
     assert client.kinds == ["follow"]
+
+
+@pytest.mark.parametrize("is_live", [True, False])
+@pytest_twisted.ensureDeferred
+async def test_what_came_before_the_end_of_a_stream_is_written_before_the_device_is_told_of_the_end(
+    device: Make, node: Any, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch, is_live: bool
+) -> None:
+    client = await device(acks=True)
+    await node.devices.bind("ann", client._credentials["token"])
+    group = (await node.chat.groups.create("olga", NewGroup("g", members=["ann"]))).group
+    stream = f"group:{group}"
+    await wait_until(lambda: [each.live for each in _of(node, stream)] == [True])
+    [subscription] = _of(node, stream)
+    [session], channel = node.gateway.sessions.values(), node.hub.channels[stream]
+    with monkeypatch.context() as slow:
+        # Her record says so, too: it is not read yet. What the channel brings comes in one turn.
+        read_again: Deferred[None] = Deferred()
+        slow.setattr(node.gateway.subscriptions, "refreshed", lambda *_: read_again)
+        slow.setattr(node.gateway.subscriptions, "request_refresh", lambda *_: None)
+        slow.setattr(node.hub, "_may_hand_on", lambda: False)
+        subscription.live = is_live
+        for number in range(3):
+            await node.push("group", group, data=number)
+        removed = Deferred.fromCoroutine(node.chat.groups.remove(group, ["ann"], None))
+        await wait_until(lambda: any(entry.control for entry in node.hub.pending[channel]))
+        if is_live:
+            slow.setattr(node.hub, "_may_hand_on", lambda: True)
+        else:
+            node.gateway.catch_up.wake(session)
+        await wait_until(lambda: stream not in session.subscriptions)
+        read_again.callback(None)
+    await removed
+
+    def of_the_group() -> list[Any]:
+        return [
+            each.get("kind", each["data"]) for each in client.bodies if each["stream"] == stream
+        ]
+
+    await wait_until(lambda: len(of_the_group()) == 5)
+    assert of_the_group() == ["follow", 0, 1, 2, "unfollow"]

@@ -421,7 +421,7 @@ async def test_rule_8_a_poison_message_is_given_up_after_max_deliveries(
     await wait_until(lambda: len(client.pushes) == 1)
     client.transport.loseConnection()  # in vain, once
     await wait_until(lambda: not node.gateway.sessions)
-    await node.gateway.ended_are_settled()
+    await node.gateway.until_ended_are_done()
     client = await dial(node)
     await client.connect(**pair, window=1)
 
@@ -445,7 +445,7 @@ async def test_rule_8_connections_that_break_at_once_use_no_message_up(
         await wait_until(lambda client=client: client.numbers == [0])
         client.transport.loseConnection()
         await wait_until(lambda: not node.gateway.sessions)
-        await node.gateway.ended_are_settled()
+        await node.gateway.until_ended_are_done()
         client = await dial(node)
         await client.connect(**pair)
     await wait_until(lambda: client.numbers == [0])
@@ -768,7 +768,7 @@ async def test_rule_4_a_session_taken_over_unheard_is_closed_at_its_next_acknowl
     other.listen()
     first = await device()
     pair = first._credentials
-    node.store.subscriptions.unsubscribe(f"questions:{node.boot}")
+    node.store.channels.unsubscribe(f"questions:{node.boot}")
     second = await dial(other)
     await second.connect(**pair)
     await pause(0.1)

@@ -80,9 +80,12 @@ class SlowDevice:
         await self._world.wait_until(lambda: len(self.client.pushes) >= expected)
 
     async def disconnect(self) -> None:
+        """The record says when, and how often it got what: before a test moves time on."""
+        gateway = self._world.node.gateway
         self.client.transport.loseConnection()
-        await self._world.wait_until(lambda: not self._world.node.gateway.sessions)
-        await self._world.node.gateway.tasks.finished()
+        await self._world.wait_until(lambda: not gateway.sessions)
+        await gateway.tasks.finished()
+        await gateway.until_ended_are_done()
 
     async def heard(self) -> None:
         """The connector has heard all that was said so far, and what it had written is here."""

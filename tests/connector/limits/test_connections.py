@@ -233,7 +233,7 @@ async def test_answers_that_are_not_read_are_not_made(
     if made[0] < 60:  # else the sockets took it all
         assert connection.waiting_bytes <= 64 * 1024 + 2 * len(text)
         # A change that waits for what is being carried out does not wait for this session.
-        await node.gateway.requests.settled([connection.device])
+        await node.gateway.requests.until_done([connection.device])
     client.transport.resumeProducing()
     await wait_until(lambda: len(client.of(Signal.PUB_ACK)) == 64)
     assert made[0] == 64

@@ -11,7 +11,7 @@ from push.connector.limits.large_requests import (
     RESTS,
     LargeRequests,
 )
-from push.connector.limits.line import MOST_REST_SECONDS
+from push.runtime.places import MOST_REST_SECONDS
 
 TOOK_SECONDS = 0.01
 

@@ -91,38 +91,38 @@ def share_of_time(world: World) -> float:
 
 def test_while_most_come_to_nothing_most_of_the_time_is_left_to_sessions(world: World) -> None:
     for _ in range(100):
-        world.queue.came_to(session=True)
+        world.queue.newcomers.note_outcome(session=True)
     assert share_of_time(world) > 0.4
     for _ in range(100):
-        world.queue.came_to(session=False)
+        world.queue.newcomers.note_outcome(session=False)
     assert share_of_time(world) < 1 / LONG_RESTS
     for _ in range(100):
-        world.queue.came_to(session=True)
+        world.queue.newcomers.note_outcome(session=True)
     assert share_of_time(world) > 0.4
 
 
 def test_sessions_that_do_not_last_are_worth_no_more_than_refusals(world: World) -> None:
     for _ in range(100):
-        world.queue.came_to(session=True)
-        world.queue.came_to(session=False, weight=4)
+        world.queue.newcomers.note_outcome(session=True)
+        world.queue.newcomers.note_outcome(session=False, weight=4)
     assert share_of_time(world) < 1 / LONG_RESTS
 
 
 def test_while_they_rest_and_while_many_wait_nothing_is_accepted(world: World) -> None:
     queue = world.queue
-    assert queue.accepts_wait_seconds == 0.0
+    assert queue.newcomers.accepts_wait_seconds == 0.0
     arrive(world, MOST_NEWCOMERS)
-    assert queue.accepts_wait_seconds > 0.0
+    assert queue.newcomers.accepts_wait_seconds > 0.0
     world.settle_in_time()
-    assert queue.accepts_wait_seconds == 0.0
+    assert queue.newcomers.accepts_wait_seconds == 0.0
     for _ in range(100):
-        queue.came_to(session=False)
+        queue.newcomers.note_outcome(session=False)
     arrive(world, 5)
     world.turn()
-    assert queue.accepts_wait_seconds > 0.0
+    assert queue.newcomers.accepts_wait_seconds > 0.0
     world.settle_in_time()
     world.clock.rightNow += MOST_REST_SECONDS
-    assert queue.accepts_wait_seconds == 0.0
+    assert queue.newcomers.accepts_wait_seconds == 0.0
 
 
 def test_one_that_is_gone_before_its_turn_costs_nothing(world: World) -> None:
@@ -172,7 +172,7 @@ def test_those_that_have_gone_cost_the_others_no_time(world: World) -> None:
     newcomers = arrive(world, 500)
     for newcomer in newcomers[:-1]:
         world.queue.forget(newcomer)
-    world.queue.came_to(session=False, weight=50)
+    world.queue.newcomers.note_outcome(session=False, weight=50)
     world.turn()
     assert served(newcomers) == 1
     assert newcomers[-1].got == b"hello"

@@ -189,7 +189,7 @@ async def test_nobody_waits_for_a_session_whose_place_rests(
     before: list[Deferred[None]] = []
 
     async def slow(caller: Caller, body: Any) -> msgspec.Struct | None:
-        before.append(Deferred.fromCoroutine(gateway.requests.settled([connection.device])))
+        before.append(Deferred.fromCoroutine(gateway.requests.until_done([connection.device])))
         assert not before[0].called
         clock.advance(0.01)
         return await handle(caller, body)
@@ -200,7 +200,7 @@ async def test_nobody_waits_for_a_session_whose_place_rests(
     assert json.loads((await client.answer(Signal.PUB_ACK, 100)).body)["ok"] is True
 
     assert clock.getDelayedCalls(), "its place rests"
-    settled = Deferred.fromCoroutine(gateway.requests.settled([connection.device]))
+    settled = Deferred.fromCoroutine(gateway.requests.until_done([connection.device]))
     assert before[0].called
     assert settled.called
     clock.advance(1)

@@ -619,11 +619,11 @@ async def test_what_was_left_undone_on_another_server_is_done_by_whoever_finds_i
         await node.topics.get_topic(topic)
     assert (await node.devices.get(token)).topics == [topic]
 
-    await OutboxRelay(reactor, node.shards[home], Outbox(node.shards)).turn()
+    await OutboxRelay(reactor, node.shards[home], Outbox(node.shards)).do_due()
     # It is not due before a second has passed: its clock is set on instead of waiting.
     server = node.shards[home]
     await server.command("SET", server.key("clock"), server.clock.now_us() + 5_000_000)
-    await OutboxRelay(reactor, server, Outbox(node.shards)).turn()
+    await OutboxRelay(reactor, server, Outbox(node.shards)).do_due()
 
     assert (await node.topics.get_topic(topic)).devices == 1
     await node.push("topic", topic, data=1)
@@ -640,7 +640,7 @@ async def test_the_answer_waits_until_the_channel_is_heard(
     device: Make, node: Any, dial: Make, wait_until: WaitUntil, kind: str
 ) -> None:
     """What is in no log would be lost otherwise. Who goes away meanwhile leaves nothing behind."""
-    subscribe, waiting = node.store.subscriptions.subscribe, []
+    subscribe, waiting = node.store.channels.subscribe, []
 
     def slow_to_hear(name: str, handler: Any) -> Deferred[None]:
         if not name.startswith("live:topic:"):
@@ -656,7 +656,7 @@ async def test_the_answer_waits_until_the_channel_is_heard(
         await client.connect(**({"jwt": jwt_of()} if kind == "user" else {}))
         clients.append(client)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(node.store.subscriptions, "subscribe", slow_to_hear)
+        patched.setattr(node.store.channels, "subscribe", slow_to_hear)
         asked = send(clients[0], RequestName.TS, {"topic": "news"})
         send(clients[1], RequestName.TS, {"topic": "other"})
         await wait_until(lambda: len(waiting) == 2)

@@ -360,7 +360,7 @@ async def test_a_poison_message_is_given_up_after_so_many_responses(
         await numbers_of(client, wait_until, [1])
         client.transport.loseConnection()
         await wait_until(lambda: not node.gateway.sessions)
-        await node.gateway.ended_are_settled()
+        await node.gateway.until_ended_are_done()
     client = await stream(pair.headers, "?ack=id", on=node)
     await node.push("token", pair.token, data=2)
     await wait_until(lambda: client.numbers == [2])
@@ -659,7 +659,7 @@ async def test_it_goes_when_the_client_goes(
     client = await stream(pair.headers)
     client.transport.abortConnection()
     await wait_until(lambda: not web_node.gateway.connections)
-    await web_node.gateway.ended_are_settled()
+    await web_node.gateway.until_ended_are_done()
     assert "s" not in await web_node.record(pair.token)
 
 

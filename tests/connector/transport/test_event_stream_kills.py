@@ -222,7 +222,7 @@ async def test_what_has_left_of_many_small_messages_is_known_when_the_connection
         await deferLater(world.node.reactor, 0)
         client.cut()
         await world.wait_until(lambda: not world.node.gateway.connections)
-        await world.node.gateway.ended_are_settled()
+        await world.node.gateway.until_ended_are_done()
         got += client.offsets
     assert got == sorted(set(got)), "in order, and each at most once"
     assert len(got) > 5

@@ -31,7 +31,7 @@ class Front(Factory):
     def serve(self, transport: Any, data: bytes) -> None:
         gateway = self.node.gateway
         gateway.event_streams.serve(transport, parse_head(data), "127.0.0.1")
-        self.waiting.append(gateway.reads.newcomers_waiting)
+        self.waiting.append(len(gateway.reads.newcomers))
 
 
 class FrontConnection(Protocol):

@@ -130,6 +130,53 @@ def test_health_is_answered_though_all_connections_are_at_work(make_web: MakeWeb
         connection.close()
 
 
+def test_where_all_have_work_the_one_that_only_reads_for_longest_is_ended(
+    make_web: MakeWeb,
+) -> None:
+    web = make_web(max_connections=16)
+    web.behind.waiting = Deferred()
+    reading = [web.connect() for _ in range(2)]
+    for connection in reading:
+        connection.send(make_request("GET", "/v1/devices/some", key="read-key"))
+    busy = [web.connect() for _ in range(14)]
+    for connection in busy:
+        connection.send(make_request("POST", "/v1/push", PUSH, key="push-key"))
+    asking = web.connect()
+    asking.send(HEALTH)
+    assert statuses(asking) == [200]
+    assert [connection.open for connection in reading] == [False, True]
+    web.behind.waiting.callback(None)
+    assert [statuses(connection) for connection in busy] == [[202]] * 14
+    for connection in (*busy, *reading, asking):
+        connection.close()
+    assert web.site.connection_limits.size == 0
+
+
+class Streaming:
+    """A connection with a key, whose answer may go on."""
+
+    has_key = True
+    is_cut = False
+
+    def cut(self) -> None:
+        self.is_cut = True
+
+
+def test_a_stream_of_events_is_ended_for_nobody(refusals: RefusalCounts) -> None:
+    limits = connection_limits.ConnectionLimits(2, refusals)
+    streaming, reading = Streaming(), Streaming()
+    for client in (streaming, reading):
+        limits.join(client)
+        limits.note_working(client, b"GET")
+    limits.note_streaming(streaming)
+    assert limits.has_room()
+    assert (streaming.is_cut, reading.is_cut) == (False, True)
+    limits.join(Streaming())
+    limits.note_waiting(streaming)  # it has ended
+    assert limits.has_room()
+    assert limits.size == 1
+
+
 def test_a_request_of_a_backend_that_is_being_answered_is_never_ended_for_another(
     make_web: MakeWeb, refusals: RefusalCounts
 ) -> None:

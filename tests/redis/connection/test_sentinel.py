@@ -41,7 +41,7 @@ async def test_all_connections_go_to_the_master_with_the_passwords_of_each(
 ) -> None:
     server = await connect(cluster.url)
     heard: list[bytes] = []
-    await server.subscriptions.subscribe("x", heard.append)
+    await server.channels.subscribe("x", heard.append)
 
     assert await port_of(server) == cluster.master().port
     assert await server.command("PUBLISH", server.channel("x"), "1") == 1
@@ -152,7 +152,7 @@ async def test_news_of_a_switch_move_all_connections_off_a_master_that_hangs(
     server = await connect(cluster.url, timeout_seconds=60)
     heard: list[bytes] = []
     restored: list[int] = []
-    await server.subscriptions.subscribe("x", heard.append)
+    await server.channels.subscribe("x", heard.append)
     server.on_restored(lambda: restored.append(1))
     old = cluster.master()
     old.pause()

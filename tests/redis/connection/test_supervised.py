@@ -15,6 +15,7 @@ from push.redis.client import RedisClient
 from push.redis.connection import supervised
 from push.redis.connection.errors import StoreUnavailable
 from push.redis.scripts import Script
+from push.redis.shards import Shards
 from tests.waiting import WaitUntil, pause
 
 Connect = Callable[..., Awaitable[RedisClient]]
@@ -115,6 +116,22 @@ async def test_a_call_whose_connection_ends_may_have_run(
     with pytest.raises(StoreUnavailable) as caught:
         await answer
     assert caught.value.unknown
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_server_is_silent_that_says_nothing_though_it_was_asked(
+    connect: Connect, make_redis: Callable[..., Any], wait_until: WaitUntil
+) -> None:
+    redis = make_redis()
+    server = await connect(redis.url, timeout_seconds=60)
+    redis.pause()
+    answer = ask(server, "GET", "k")
+    assert not server.is_silent(60)
+    await wait_until(lambda: server.is_silent(0.1))
+    assert Shards([server]).is_one_silent(0.1)
+    redis.resume()
+    await answer
+    assert not server.is_silent(0.1)
 
 
 @pytest_twisted.ensureDeferred

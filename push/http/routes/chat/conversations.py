@@ -65,7 +65,7 @@ class ConversationRoutes:
     async def list_conversations(self, call: Request) -> Response:
         query: PageQuery = call.query
         page = await self._conversations.page(
-            call.path["user"], cursor=query.cursor, limit=query.limit
+            call.path["user"], cursor=query.cursor, limit=query.limit, turns_of=call.turns_of
         )
         return json_answer(200, page)
 
@@ -80,7 +80,9 @@ class ConversationRoutes:
         problems=_REFUSALS,
     )
     async def list_messages(self, call: Request) -> Response:
-        page = await self._messages.history(_conversation(call), call.query, call.path["user"])
+        page = await self._messages.history(
+            _conversation(call), call.query, call.path["user"], call.turns_of
+        )
         return json_answer(200, page)
 
     @Route(

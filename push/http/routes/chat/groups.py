@@ -115,4 +115,5 @@ class GroupRoutes:
     )
     async def list_group_messages(self, call: Request) -> Response:
         group = to_group(call.path["group"], "group")
-        return json_answer(200, await self._messages.history(group, call.query, None))
+        page = await self._messages.history(group, call.query, None, call.turns_of)
+        return json_answer(200, page)

@@ -44,7 +44,11 @@ class MemberRoutes:
     async def list_members(self, call: Request) -> Response:
         query: PageQuery = call.query
         page = await self._groups.members(
-            call.path["group"], None, cursor=query.cursor, limit=query.limit
+            call.path["group"],
+            None,
+            cursor=query.cursor,
+            limit=query.limit,
+            turns_of=call.turns_of,
         )
         return json_answer(200, page)
 

@@ -34,7 +34,7 @@ class AuditRoutes:
     async def get_audit(self, call: Request) -> Response:
         query: AuditQuery = call.query
         page = await self._audit.page(
-            query.since, none_if_unset(query.key), query.cursor, query.limit
+            query.since, none_if_unset(query.key), query.cursor, query.limit, call.turns_of
         )
         return json_answer(200, page)
 

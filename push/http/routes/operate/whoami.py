@@ -16,5 +16,5 @@ class WhoAmIRoutes:
         any_key=True,
     )
     async def whoami(self, call: Request) -> Response:
-        assert call.owner is not None  # `any_key`
-        return json_answer(200, KeyOwner(call.owner.name, sorted(call.owner.scopes)))
+        assert call.api_key is not None  # `any_key`
+        return json_answer(200, KeyOwner(call.api_key.name, sorted(call.api_key.scopes)))

@@ -32,7 +32,7 @@ async def channels_at_redis(server: RedisClient) -> set[bytes]:
 
 
 def confirmed(server: RedisClient, name: str, handler: Callable[[bytes], None]) -> Deferred[None]:
-    return server.subscriptions.subscribe(name, handler)
+    return server.channels.subscribe(name, handler)
 
 
 @pytest_twisted.ensureDeferred
@@ -52,7 +52,7 @@ async def test_each_of_thousands_of_channels_is_heard_from_its_own_confirmation_
                 Deferred.fromCoroutine(server.command("PUBLISH", server.channel(name), "x"))
             )
 
-        return server.subscriptions.subscribe(name, lambda _: heard.update([number])).addCallback(
+        return server.channels.subscribe(name, lambda _: heard.update([number])).addCallback(
             publish
         )
 
@@ -78,10 +78,10 @@ async def test_wants_and_drops_in_any_order_end_in_what_is_wanted(
     for _ in range(3000):
         name = f"c{chance.randrange(40)}"
         if chance.random() < 0.5:
-            server.subscriptions.subscribe(name, lambda _: None)
+            server.channels.subscribe(name, lambda _: None)
             wanted.add(name)
         else:
-            server.subscriptions.unsubscribe(name)
+            server.channels.unsubscribe(name)
             wanted.discard(name)
         if chance.random() < 0.1:
             await turn()
@@ -101,15 +101,15 @@ async def test_a_channel_confirmed_after_drop_and_want_is_heard(
     server = await connect(redis_url)
     for wait in (0, 1, 2, 3):
         heard: list[bytes] = []
-        await server.subscriptions.subscribe("x", lambda _: None)
-        server.subscriptions.unsubscribe("x")
+        await server.channels.subscribe("x", lambda _: None)
+        server.channels.unsubscribe("x")
         for _ in range(wait):
             await turn()
-        await server.subscriptions.subscribe("x", heard.append)
+        await server.channels.subscribe("x", heard.append)
 
         assert await server.command("PUBLISH", server.channel("x"), "1") == 1
         await wait_until(lambda heard=heard: heard == [b"1"])
-        server.subscriptions.unsubscribe("x")
+        server.channels.unsubscribe("x")
         await turn(0.01)
 
 
@@ -119,7 +119,7 @@ async def test_a_killed_subscriber_hears_everything_again_before_it_says_so(
 ) -> None:
     server = await connect(redis_url)
     names = [f"n{number}" for number in range(2000)]
-    await gatherResults([server.subscriptions.subscribe(name, lambda _: None) for name in names])
+    await gatherResults([server.channels.subscribe(name, lambda _: None) for name in names])
     at_restored: list[Deferred[Any]] = []
     server.on_restored(
         lambda: at_restored.append(Deferred.fromCoroutine(channels_at_redis(server)))
@@ -138,16 +138,16 @@ async def test_a_subscriber_killed_again_and_again_while_it_subscribes_gets_ther
 ) -> None:
     server = await connect(redis_url)
     names = [f"n{number}" for number in range(5000)]
-    await gatherResults([server.subscriptions.subscribe(name, lambda _: None) for name in names])
+    await gatherResults([server.channels.subscribe(name, lambda _: None) for name in names])
     chance = random.Random(3)
     extra: list[str] = []
     for round_ in range(12):
         redis_server.call("CLIENT", "KILL", "TYPE", "pubsub")
         # New wishes and drops in the middle of it.
         name = f"extra{round_}"
-        server.subscriptions.subscribe(name, lambda _: None)
+        server.channels.subscribe(name, lambda _: None)
         extra.append(name)
-        server.subscriptions.unsubscribe(names.pop())
+        server.channels.unsubscribe(names.pop())
         await turn(chance.random() * 0.15)
     wanted = {server.channel(name) for name in names + extra}
 
@@ -164,21 +164,21 @@ async def test_a_confirmation_given_is_never_that_of_a_connection_already_lost(
     """The connection dies while it still subscribes: nothing counts as heard until the next."""
     server = await connect(redis_url)
     names = [f"n{number}" for number in range(6000)]
-    await gatherResults([server.subscriptions.subscribe(name, lambda _: None) for name in names])
+    await gatherResults([server.channels.subscribe(name, lambda _: None) for name in names])
     lost = 0
     for _ in range(3):
         redis_server.call("CLIENT", "KILL", "TYPE", "pubsub")
         await wait_until(lambda: server.problem is not None)
         # Wait until it is subscribing, then cut it off there.
-        await wait_until(lambda: server.subscriptions._sent or server.problem is None)
+        await wait_until(lambda: server.channels._sent or server.problem is None)
         if server.problem is None:
             continue
         redis_server.call("CLIENT", "KILL", "TYPE", "pubsub")
         for _ in range(5):
             await turn()
-            if server.problem is not None and server.subscriptions._protocol is None:
+            if server.problem is not None and server.channels._protocol is None:
                 lost += 1
-                assert not server.subscriptions._confirmed
+                assert not server.channels._confirmed
                 break
     await wait_until(lambda: server.problem is None)
     assert lost
@@ -192,7 +192,7 @@ async def test_a_wish_made_while_redis_is_away_is_confirmed_when_it_is_back(
     server = await connect(redis.url)
     redis.kill()
     await wait_until(lambda: server.problem is not None)
-    waiting = server.subscriptions.subscribe("x", lambda _: None)
+    waiting = server.channels.subscribe("x", lambda _: None)
     await turn(0.2)
     assert not waiting.called
     redis.start()
@@ -208,24 +208,24 @@ async def test_nobody_waits_for_a_channel_that_was_dropped_before_it_was_subscri
     connect: Connect, wait_until: WaitUntil
 ) -> None:
     server = await connect("unix:///nowhere/redis.sock", ready=False)
-    waiting = server.subscriptions.subscribe("x", lambda _: None)
+    waiting = server.channels.subscribe("x", lambda _: None)
 
-    server.subscriptions.unsubscribe("x")
+    server.channels.unsubscribe("x")
 
     assert waiting.called
-    assert not server.subscriptions._waiters
+    assert not server.channels._waiters
 
 
 @pytest_twisted.ensureDeferred
 async def test_who_stops_waiting_is_forgotten(connect: Connect) -> None:
     server = await connect("unix:///nowhere/redis.sock", ready=False)
-    waiting = server.subscriptions.subscribe("x", lambda _: None)
+    waiting = server.channels.subscribe("x", lambda _: None)
     waiting.addErrback(lambda _: None)
 
     waiting.cancel()
 
-    assert not server.subscriptions._waiters
-    server.subscriptions.unsubscribe("x")
+    assert not server.channels._waiters
+    server.channels.unsubscribe("x")
 
 
 @pytest_twisted.ensureDeferred
@@ -243,8 +243,8 @@ async def test_a_handler_that_fails_is_logged_and_the_others_go_on(
 
     await gatherResults(
         [
-            server.subscriptions.subscribe("bad", fail),
-            server.subscriptions.subscribe("good", heard.append),
+            server.channels.subscribe("bad", fail),
+            server.channels.subscribe("good", heard.append),
         ]
     )
     await server.command("PUBLISH", server.channel("bad"), "1")
@@ -265,7 +265,7 @@ async def test_a_subscriber_that_was_cut_for_reading_too_slowly_comes_back(
     restored: list[int] = []
     heard: list[bytes] = []
     server.on_restored(lambda: restored.append(1))
-    await server.subscriptions.subscribe("x", heard.append)
+    await server.channels.subscribe("x", heard.append)
     # All in one go: Redis serves its clients between two reads of ours.
     transaction = "".join(
         f"*3\r\n$7\r\nPUBLISH\r\n${len(channel)}\r\n{channel}\r\n$20000\r\n{'y' * 20000}\r\n"

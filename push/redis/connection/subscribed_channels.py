@@ -20,7 +20,7 @@ from push.runtime.timers import Debounced
 CHANNELS_PER_COMMAND = 512
 
 
-class Subscriptions:
+class SubscribedChannels:
     """Wanted channels with their handlers, and the connection of the moment. `prefix` begins the
     name of each channel."""
 
