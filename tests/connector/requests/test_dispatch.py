@@ -22,7 +22,7 @@ async def never(_asked: bytes) -> None:
     await Deferred()
 
 
-@pytest.mark.parametrize("name", ["GAM"])
+@pytest.mark.parametrize("name", ["GAM", "PS"])
 @pytest_twisted.ensureDeferred
 async def test_requests_that_wait_for_a_silent_connector_hold_up_nobody(
     name: str,
@@ -46,8 +46,8 @@ async def test_requests_that_wait_for_a_silent_connector_hold_up_nobody(
     node.survey._deadline_seconds = LONG_SECONDS
 
     asked = [
-        Deferred.fromCoroutine(client.ask(name, group=group, users=["nobody"]))
-        for client, group in zip(asking, groups, strict=True)
+        Deferred.fromCoroutine(client.ask(name, group=group, users=["nobody", f"u{number}"]))
+        for number, (client, group) in enumerate(zip(asking, groups, strict=True))
     ]
     await wait_until(lambda: len(node.survey._open) >= REQUESTS_AT_A_TIME)
     assert (await other.ask("MS", to={"user": "u0"}, data=1))["ok"]
