@@ -84,15 +84,7 @@ class Gateway:
         self.freshness = Freshness(clock, shards, services.lease, services.bans, self)
         self._turn_time = turn_time = TurnTime(clock)
         self.fanout = self._make_fan_out(policy)
-        self.streams = ShardedStreams(
-            clock,
-            shards,
-            self.fanout,
-            settings.boot,
-            self.commands.end_if_lost,
-            self.freshness,
-            turn_time,
-        )
+        self.streams = self._make_streams()
         self._session_ends = SessionEnds(clock, self.streams, sessions, self._own)
         self.drain = Drain(clock, self.streams.cursors, services.others, self)
         self.subscriptions = SessionSubscriptions(
@@ -120,6 +112,16 @@ class Gateway:
         tracer = self._services.tracer
         return FanOut(
             self.clock, self._turn_time, policy, self._wheel, redeliver_after_seconds, self, tracer
+        )
+
+    def _make_streams(self) -> ShardedStreams:
+        shards, boot, on_lost = (
+            self._services.shards,
+            self._settings.boot,
+            self.commands.end_if_lost,
+        )
+        return ShardedStreams(
+            self.clock, shards, self.fanout, boot, on_lost, self.freshness, self._turn_time
         )
 
     def _make_requests(self, topics: TopicRequests) -> RequestDispatcher:
