@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import gc
 from functools import cache
-from typing import Any, ClassVar
+from typing import ClassVar
 from weakref import WeakSet
 
 import _pytest.unittest
 import pytest
 from _pytest.runner import runtestprotocol
 from twisted.internet import defer
-from werkzeug.routing import Rule
 
 from push.http import static_files
+from tests import compiled_routes
 
 # Objects of a test mostly live until its end, and then are collected (`logged_errors`): with
 # Python's usual 700 they are looked at many times before.
 YOUNG_OBJECTS = 20_000
-# What `Rule.compile` makes of a route of this text, without what belongs to one rule.
-_compile = Rule.compile
-_compiled: dict[str, dict[str, Any]] = {}
 
 
 class _DebugInfo(defer.DebugInfo):
@@ -38,21 +35,9 @@ def set_up() -> None:
     defer.DebugInfo = _DebugInfo  # type: ignore[misc]
     # Two thousand tests make a site, each with all files of the console.
     static_files._etag = cache(static_files._etag)
-    # mypy takes no function for a method of a class that is there already.
-    Rule.compile = _compile_once  # type: ignore[method-assign]
+    compiled_routes.set_up()
     # At each test pytest looks, in 1.5 ms, which Twisted its trial is of. No test here is of trial.
     _pytest.unittest._get_twisted_version = lambda: _pytest.unittest.TwistedVersion.NotInstalled
-
-
-def _compile_once(rule: Rule) -> None:
-    """Werkzeug reads a route and compiles functions that build its addresses: in 20 ms for all
-    routes of a site. Nothing of ours calls those, and two thousand tests make a site."""
-    assert not rule.defaults, "they are compiled in"
-    if rule.rule not in _compiled:
-        _compile(rule)
-        names = ("_parts", "_trace", "_converters", "arguments")
-        _compiled[rule.rule] = {name: getattr(rule, name) for name in names}
-    vars(rule).update(_compiled[rule.rule])
 
 
 def collect_failures() -> None:

@@ -251,6 +251,9 @@ if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for name in IMPORTED:
         importlib.import_module(name)
+    routes = importlib.import_module("tests.compiled_routes")
+    routes.set_up()
+    routes.compile_all()
     gc.collect()
     gc.freeze()  # forks would copy what their garbage collector only looks at
     Host(tests, commands).serve()

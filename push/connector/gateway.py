@@ -77,22 +77,13 @@ class Gateway:
         self.limits = self._make_limits()
         self.reads = self.limits.reads
         self.session_events = services.session_events
-        drops = Drops(self.counters, self.sessions, self.session_events)
-        self.delivery_policy = policy = DeliveryPolicy(settings.limits, drops.note)
+        self.delivery_policy = policy = self._make_delivery_policy()
         shards, sessions = services.shards, services.sessions
         self.commands = RemoteCommands(clock, services, settings.boot, settings.node, self)
         self.freshness = Freshness(clock, shards, services.lease, services.bans, self)
         self._turn_time = turn_time = TurnTime(clock)
         self.fanout = self._make_fan_out(policy)
-        self.streams = ShardedStreams(
-            clock,
-            shards,
-            self.fanout,
-            settings.boot,
-            self.commands.end_if_lost,
-            self.freshness,
-            turn_time,
-        )
+        self.streams = self._make_streams()
         self._session_ends = SessionEnds(clock, self.streams, sessions, self._own)
         self.drain = Drain(clock, self.streams.cursors, services.others, self)
         self.subscriptions = SessionSubscriptions(
@@ -121,6 +112,19 @@ class Gateway:
         return FanOut(
             self.clock, self._turn_time, policy, self._wheel, redeliver_after_seconds, self, tracer
         )
+
+    def _make_delivery_policy(self) -> DeliveryPolicy:
+        drops = Drops(self.counters, self.sessions, self.session_events)
+        return DeliveryPolicy(self._settings.limits, drops.note)
+
+    def _make_streams(self) -> ShardedStreams:
+        shards, boot, on_lost = (
+            self._services.shards,
+            self._settings.boot,
+            self.commands.end_if_lost,
+        )
+        freshness, turn_time = self.freshness, self._turn_time
+        return ShardedStreams(self.clock, shards, self.fanout, boot, on_lost, freshness, turn_time)
 
     def _make_requests(self, topics: TopicRequests) -> RequestDispatcher:
         chat = ChatRequests(self._services.chat)

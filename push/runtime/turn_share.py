@@ -3,6 +3,8 @@
 What many wait for may come for all of them at one moment. Done at once, all else would wait for it.
 Several shares have one time together: however many kinds of work there are, a turn takes about
 `TURN_SECONDS`.
+
+Other ways to wait: architecture, "Who waits for a turn".
 """
 
 from __future__ import annotations
@@ -48,6 +50,11 @@ class TurnTime:
         """Nothing more is called."""
         self._wanted.clear()
         self._next.cancel()
+
+    def begin(self) -> None:
+        """The time of this turn passes from now on, if it does not already."""
+        if self._begun is None:
+            self._begin()
 
     @property
     def turn(self) -> int:

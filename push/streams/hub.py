@@ -54,7 +54,7 @@ class Receiver(Protocol):
     def end_turn(self) -> None:
         """All batches of the turn were handed on."""
 
-    def repaired(self, channel: Channel) -> None:
+    def wake_followers(self, channel: Channel) -> None:
         """Followers that wait may join the channel."""
 
     def gap_closed(self, channel: Channel) -> None:
@@ -253,7 +253,7 @@ class Hub:
             for subscription in channel.followers.values():
                 subscription.live = False
             try:
-                self._receiver.repaired(channel)
+                self._receiver.wake_followers(channel)
             except Exception:
                 _log_failure(channel)
 

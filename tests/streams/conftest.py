@@ -88,11 +88,11 @@ class Listener:
     def end_turn(self) -> None:
         self.turns += 1
 
-    def repaired(self, channel: Channel) -> None:
+    def wake_followers(self, channel: Channel) -> None:
         self.repairs += 1
 
     def gap_closed(self, channel: Channel) -> None:
-        self.repaired(channel)
+        self.wake_followers(channel)
 
     def ids(self, stream: str = "all") -> list[str]:
         return [entry.id for entry in self.entries.get(stream, ())]

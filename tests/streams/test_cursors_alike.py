@@ -10,6 +10,8 @@ import pytest_twisted
 
 from push.redis.connection.errors import StoreUnavailable
 from push.session.entry import Batch
+from push.streams.cursors import writer
+from push.streams.cursors.moves import MOST_MESSAGES, Move
 from tests.streams.conftest import Phone
 
 PHONES = 60
@@ -97,18 +99,31 @@ async def make_crowd(desk: Any, seed: int) -> Crowd:
     return crowd
 
 
+@pytest.mark.parametrize("most_messages", [MOST_MESSAGES, 5])
 @pytest.mark.parametrize("seed", range(4))
 @pytest_twisted.ensureDeferred
 async def test_each_of_many_devices_is_counted_for_what_it_got_and_acknowledged(
-    desk: Any, seed: int
+    desk: Any, seed: int, most_messages: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(writer, "MOST_MESSAGES", most_messages)
+    batches: list[list[Move]] = []
+    encoded = writer.encoded
+
+    def note(batch: list[Move]) -> bytes:
+        batches.append(batch)
+        return encoded(batch)
+
+    monkeypatch.setattr(writer, "encoded", note)
     crowd = await make_crowd(desk, seed)
     for _ in range(MESSAGES):
         await crowd.publish(crowd.chance.randint(1, 3))
         crowd.acknowledge()
         if crowd.chance.random() < 0.5:
             await desk.writer.flush()
+            assert not desk.writer._waiting
     await crowd.check(set())
+    for batch in batches:
+        assert len(batch) == 1 or sum(len(move.messages) for move in batch) <= most_messages
 
 
 @pytest_twisted.ensureDeferred

@@ -87,7 +87,7 @@ class FanOut:
         if len(followers) <= FEW or self._fits_in_turn(batch, len(followers)):
             if self._tracer is not None:
                 self._deliveries.begin(self._tracer, channel.stream, batch, len(followers))
-            self._write(channel, batch, followers.items(), self._turn.add)
+            self._hand_out(channel, batch, followers.items(), self._turn.add)
         else:
             self._rounds[channel] = Round(channel, [batch], self._tracer)
 
@@ -120,9 +120,9 @@ class FanOut:
     def gap_closed(self, channel: Channel) -> None:
         """What the channel lost was read from the log."""
         self._port.session_events.repaired(channel.stream, list(channel.followers))
-        self.repaired(channel)
+        self.wake_followers(channel)
 
-    def repaired(self, channel: Channel) -> None:
+    def wake_followers(self, channel: Channel) -> None:
         """Sessions that wait may join the channel."""
         for device, subscription in list(channel.followers.items()):
             if not subscription.live:
@@ -130,7 +130,8 @@ class FanOut:
 
     def _run_slices(self) -> None:
         """A piece of each round in turn, as far as this turn goes; the rest in the next ones."""
-        left, _ = SLICE, self._turn_time.turn
+        left = SLICE
+        self._turn_time.begin()
         try:
             while self._rounds:
                 channel, current = next(iter(self._rounds.items()))
@@ -140,7 +141,7 @@ class FanOut:
                 self._left_bytes -= len(piece) * current.size_bytes
                 for batch in current.batches:
                     piece = current.still_following(piece)
-                    self._write(channel, batch, piece, write_to_all)
+                    self._hand_out(channel, batch, piece, write_to_all)
                 del self._rounds[channel]  # the others come first
                 if current.is_over:
                     self._end_round(current)
@@ -171,14 +172,14 @@ class FanOut:
         if following is not None:
             self._rounds[channel] = following
 
-    def _write(self, channel: Channel, batch: Batch, targets: Targets, write: _Write) -> None:
+    def _hand_out(self, channel: Channel, batch: Batch, targets: Targets, write: _Write) -> None:
         if batch.excluded:
-            targets = self._write_apart(channel, batch, targets, write)
-        others = self._write_whole(channel, batch, targets, write)
+            targets = self._hand_out_apart(channel, batch, targets, write)
+        others = self._hand_out_whole(channel, batch, targets, write)
         if others:
-            self._write_singly(channel, batch, others, write)
+            self._hand_out_singly(channel, batch, others, write)
 
-    def _write_apart(
+    def _hand_out_apart(
         self, channel: Channel, batch: Batch, targets: Targets, write: _Write
     ) -> Pairs:
         """To the sessions of users who do not get all of `batch`, which is in no log. The others
@@ -199,7 +200,7 @@ class FanOut:
         policy.note_written(channel.stream, written_before)
         return others
 
-    def _write_whole(
+    def _hand_out_whole(
         self, channel: Channel, batch: Batch, targets: Targets, write: _Write
     ) -> Targets:
         """The same bytes for every session that is in step with the stream and has room. The
@@ -207,7 +208,7 @@ class FanOut:
         if not batch.uniform:
             return targets
         if not batch.stored:
-            return self._write_alike(channel, batch, targets, write)
+            return self._hand_out_alike(channel, batch, targets, write)
         policy, written_before = self._delivery_policy, self._delivery_policy.written
         now = self._reactor.seconds()
         due_slot = self._wheel.slot_of(now + self._redeliver_after_seconds)
@@ -237,7 +238,7 @@ class FanOut:
             write(devices, batch.encoded(codec))
         return others
 
-    def _write_alike(
+    def _hand_out_alike(
         self, channel: Channel, batch: Batch, targets: Targets, write: _Write
     ) -> Pairs:
         """Nothing is stored: the same bytes for every session, whatever it has outstanding. Those
@@ -270,7 +271,7 @@ class FanOut:
             write(devices, batch.encoded(codec))
         return others
 
-    def _write_singly(
+    def _hand_out_singly(
         self, channel: Channel, batch: Batch, targets: Targets, write: _Write
     ) -> None:
         """Message by message, what each session may have of `batch`. One that falls behind with it

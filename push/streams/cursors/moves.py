@@ -21,6 +21,9 @@ from push.session.subscription import (
 )
 from push.streams.ledger import is_listed
 
+# Of moves that go together, one at least: each message of each move costs time, here and in Redis.
+MOST_MESSAGES = 2000
+
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -114,17 +117,16 @@ class Move:
 
 
 def moves_of(
-    taken: Iterable[Member], late: dict[Subscription, list[LateAcknowledgement]]
-) -> list[Move]:
+    taken: Iterable[Member], late: dict[Subscription, list[LateAcknowledgement]], most_messages: int
+) -> tuple[list[Move], int]:
     """Cursors of one stream that have come to the same place by the same messages move together.
-    `late`, by subscription, goes with them, and is removed from there."""
+    `late`, by subscription, goes with them, and is removed from there. The first of `taken`, as
+    many as have about `most_messages`; and how many these are."""
     alike: dict[tuple[object, ...], list[Member]] = {}
-    moves = []
+    moves: list[Move] = []
+    count = messages = 0
     for member in taken:
         subscription = member[0]
-        if late and subscription in late:
-            moves.append(Move([member], late.pop(subscription)))
-            continue
         ended, pending = subscription.ended, subscription.pending
         key = (
             subscription.stream,
@@ -133,12 +135,20 @@ def moves_of(
             ended,
             pending and (subscription.reported, pending),
         )
-        found = alike.get(key)
-        if found is None:
-            alike[key] = [member]
-        else:
+        is_late = bool(late) and subscription in late
+        found = None if is_late else alike.get(key)
+        if found is not None:
             found.append(member)
-    return moves + [Move(members) for members in alike.values()]
+        else:
+            messages += len(ended) + len(pending or ())
+            if count and messages > most_messages:
+                break
+            if is_late:
+                moves.append(Move([member], late.pop(subscription)))
+            else:
+                alike[key] = [member]
+        count += 1
+    return moves + [Move(members) for members in alike.values()], count
 
 
 def encoded(batch: list[Move]) -> bytes:

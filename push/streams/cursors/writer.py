@@ -21,7 +21,14 @@ from push.redis.scripts import load_script
 from push.runtime.ports import Clock
 from push.runtime.timers import Debounced, SingleFlight
 from push.session.subscription import LateAcknowledgement, Subscription
-from push.streams.cursors.moves import CursorHolder, Member, Move, encoded, moves_of
+from push.streams.cursors.moves import (
+    MOST_MESSAGES,
+    CursorHolder,
+    Member,
+    Move,
+    encoded,
+    moves_of,
+)
 
 log = Logger()
 
@@ -52,6 +59,8 @@ class CursorWriter:
         # Else what waits leaves when the batch is done, or after the pause of a failure.
         self._may_start = True
         self._is_urgent = False
+        self._taken = 0  # so many cursors were, since the start
+        self._has_more = False  # waits than is written at once, by its messages
         self._stopped = False
 
     def moved(self, holder: CursorHolder, subscription: Subscription) -> None:
@@ -126,9 +135,11 @@ class CursorWriter:
     async def flush(self) -> None:
         """Store all that moved so far; returns when it is stored or Redis is unreachable."""
         self._take_handed()
-        # First in, first out: so many batches hold all that waits now, whatever comes meanwhile.
-        batches = -(-self._waiting // FLUSH_CURSORS)
-        for _ in range(max(batches, self._batches.is_running)):
+        # First in, first out: once so many were taken, all that waits now was, whatever comes
+        # meanwhile.
+        enough, is_on_its_way = self._taken + self._waiting, self._batches.is_running
+        while is_on_its_way or (self._waiting and self._taken < enough):
+            is_on_its_way = False
             await self._batches.run()
             if not self._may_start:
                 return
@@ -144,12 +155,9 @@ class CursorWriter:
         self._soon.cancel()
         self._may_start = False
         is_stored = True
-        batch, self._last = self._last[:FLUSH_CURSORS], self._last[FLUSH_CURSORS:]
-        taken = [*islice(self._moved.items(), FLUSH_CURSORS - len(batch))]
-        for subscription, _ in taken:
-            del self._moved[subscription]
+        batch: list[Move] = []
         try:
-            batch += moves_of(taken, self._late)
+            batch = self._take_batch()
             if batch:
                 told, server = encoded(batch), self._server
                 lost: list[int] = await server.replayed.run(_script, [told, ""], [told, "replay"])
@@ -168,10 +176,33 @@ class CursorWriter:
         finally:
             self._may_start = is_stored
             is_urgent, self._is_urgent = self._is_urgent, False
-            if is_stored and (self._waiting >= FLUSH_CURSORS or (is_urgent and self._waiting)):
+            is_due = is_urgent or self._has_more or self._waiting >= FLUSH_CURSORS
+            if is_stored and is_due and self._waiting:
                 self._batches.request()
             elif self._waiting and not self._stopped:
                 self._soon.request(FLUSH_SECONDS if is_stored else RETRY_SECONDS)
+
+    def _take_batch(self) -> list[Move]:
+        """The next moves: so many cursors, and about so many messages."""
+        batch: list[Move] = []
+        messages, self._has_more = 0, False
+        for move in self._last[:FLUSH_CURSORS]:
+            messages += len(move.messages)
+            if batch and messages > MOST_MESSAGES:
+                self._has_more = True
+                break
+            batch.append(move)
+        del self._last[: len(batch)]
+        taken = [*islice(self._moved.items(), FLUSH_CURSORS - len(batch))]
+        count = len(taken)  # also of those that are given up
+        try:
+            moves, count = moves_of(taken, self._late, max(MOST_MESSAGES - messages, 0))
+        finally:
+            for subscription, _ in taken[:count]:
+                del self._moved[subscription]
+            self._taken += len(batch) + count
+            self._has_more |= count < len(taken)
+        return batch + moves
 
     def _put_back(self, batch: list[Move]) -> None:
         """It was not stored: it goes with what moves next."""

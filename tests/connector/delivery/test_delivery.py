@@ -171,7 +171,7 @@ async def test_of_many_that_are_behind_a_turn_gives_to_a_bounded_number(
             node.reactor.callLater(0, note)
 
     node.reactor.callLater(0, note)
-    node.gateway.fanout.repaired(channel)
+    node.gateway.fanout.wake_followers(channel)
 
     await wait_until(lambda: written[-1] - written[0] == count * of_each)
     await wait_until(lambda: all(len(client.numbers) == of_each for client in clients))
