@@ -63,7 +63,7 @@ class Lease:
         self._reactor = reactor
         self._server = server
         self._channel = f"lease:{boot}"
-        self._until = 0.0
+        self.until = 0.0  # of what is known so, whether the connection still is the same
         self._losses = -1  # of connections, when the nonce was sent that was received last
         self._last = 0
         self._sent: dict[int, tuple[float, int]] = {}  # nonce → when, and losses until then
@@ -83,7 +83,7 @@ class Lease:
     @property
     def holds(self) -> bool:
         is_same_connection = self._losses == self._server.channels.losses
-        return is_same_connection and self._reactor.seconds() < self._until
+        return is_same_connection and self._reactor.seconds() < self.until
 
     def _restored(self) -> None:
         if self._renewals.is_started:
@@ -112,7 +112,7 @@ class Lease:
     def _receive(self, payload: bytes) -> None:
         sent_at, losses = self._sent.pop(int(payload), (0.0, -1))
         if losses == self._server.channels.losses:
-            self._losses, self._until = losses, max(self._until, sent_at + LEASE_SECONDS)
+            self._losses, self.until = losses, max(self.until, sent_at + LEASE_SECONDS)
 
 
 class SharedCopy(Generic[Content]):

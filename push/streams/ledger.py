@@ -281,7 +281,7 @@ class EphemeralCounts:
             for holder in holders:
                 self.count(stream, holder.token, id, WRITTEN)
             return
-        devices = sum(1 for holder in holders if holder.token is not None)
+        devices = sum([holder.token is not None for holder in holders])
         if devices:
             self.count(stream, "", id, WRITTEN, devices)
 

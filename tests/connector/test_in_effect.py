@@ -426,3 +426,28 @@ async def test_nothing_is_handed_out_by_a_record_whose_change_was_missed(
         await other.push("user", after, data=number)
         await wait_until(lambda number=number: number in client.numbers)
     assert client.numbers == [*range(ROUNDS // 4)]
+
+
+@servers_of_its_own
+@pytest_twisted.ensureDeferred
+async def test_a_lease_that_came_during_a_read_of_the_record_is_no_read_of_the_bans(
+    node: Any, device: Make
+) -> None:
+    """Its nonce was sent a second ago: who was banned since then is not known for longer than it
+    says, however new the record is."""
+    await device(on=node)
+    (session,) = node.gateway.sessions.values()
+    lease, losses = node.lease, node.store.channels.losses
+    lease._renewals.stop()
+    lease.until = 0.0
+    lease._sent = {-1: (node.reactor.seconds() - 1.0, losses)}
+
+    reading = Deferred.fromCoroutine(node.gateway.freshness.make_ready(session))
+    assert not reading.called
+    lease._receive(b"-1")
+
+    assert lease.holds
+    assert await reading == lease.until
+    assert node.gateway.freshness.may_hand_out(session, lease.until)
+    lease.until = 0.0
+    assert not node.gateway.freshness.may_hand_out(session, lease.until)

@@ -104,10 +104,13 @@ class Freshness:
         Raises `StoreUnavailable`. While the first server is offline, nobody can ban or kick.
         """
         until = self._reactor.seconds() + LEASE_SECONDS
+        knows_all = self.is_current(device)
         await self.make_current(device)
         if self._shards.first.is_subscribed:
+            knows_all = knows_all or self._bans.is_current
             await self._bans.wait_until_current()
-        return until
+        # What was not read is known as long as the lease has told, which may have begun before.
+        return min(until, self._lease.until) if knows_all else until
 
     @property
     def is_late(self) -> bool:
