@@ -170,7 +170,7 @@ class Acting:
         if turns_of is None:
             reply = await call()
         else:
-            reply = await server.patient_calls.run(turns_of, call)
+            reply = await server.patient_calls.run(turns_of, script, call)
         if rate:
             self._held.note(rate, reply, asked_at)
         errands, *values = self._scripts.accepted(reply)

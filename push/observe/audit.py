@@ -228,7 +228,7 @@ class AuditTrail:
             key = self._server.key(f"{AUDIT}{part.value}")
             asked = ("XREVRANGE", key, highest, str(since_ms), "COUNT", READ_AT_A_TIME + 1)
             call = partial(self._server.command, *asked)
-            reply: list[Any] = await self._server.patient_calls.run(turns_of, call)
+            reply: list[Any] = await self._server.patient_calls.run(turns_of, AUDIT, call)
             for name, fields in reply:
                 ms, _, seq = name.decode().partition("-")
                 at = _Place(int(ms), int(seq), number)

@@ -41,15 +41,20 @@ class TakenPlace:
     """Of one that is being done. `kind`: what was done, once it was done whole: it is compared with
     others of its kind. What was refused says nothing of how long its kind takes.
 
+    `asks_others`: it waits for other processes, too, or until there is a connection again, and may
+    do so for seconds: it holds up others for no longer than what hangs, and the time that it takes
+    then says nothing of the server.
+
     `rests`: so many times as long as it took nobody else gets the place, and its owner waits. For
     what takes the process, or the server, long: others have them in that time."""
 
-    __slots__ = ("begun", "done", "kind", "rests")
+    __slots__ = ("asks_others", "begun", "done", "kind", "rests")
 
     def __init__(self, begun: float) -> None:
         self.begun = begun
         self.done: float | None = None  # when it was, and the rest began
         self.kind: Hashable = None
+        self.asks_others = False
         self.rests = 0.0
 
 
@@ -167,7 +172,8 @@ class Places:
         if place.kind is not None:
             all_taken = not self._has_free
             took_seconds = (now if place.done is None else place.done) - place.begun
-            self._at_a_time.took(place.kind, took_seconds, now, all_taken=all_taken)
+            if not place.asks_others or took_seconds < self._hold_seconds:
+                self._at_a_time.took(place.kind, took_seconds, now, all_taken=all_taken)
         del self._taken[place]
         if self._rested.waiting or self._others.waiting:
             self._give()
@@ -223,8 +229,7 @@ class Places:
         return max(until - now, 0.0)
 
     def _give_back_held(self) -> None:
-        if self._until_held_seconds() < NEARLY_SECONDS:
-            self._free_held()
+        self._free_held()
         if self.is_waited_for:
             until_seconds = self._until_held_seconds()
             if until_seconds < NEARLY_SECONDS:
@@ -236,11 +241,12 @@ class Places:
         hang = now - self._ended > self._hold_seconds - NEARLY_SECONDS and self.may_hang(
             self._hold_seconds - NEARLY_SECONDS
         )
-        held_seconds = self._hold_seconds if hang else self._most_hold_seconds
         for place in list(self._taken):
+            says_nothing = hang or (place.asks_others and place.done is None)
+            held_seconds = self._hold_seconds if says_nothing else self._most_hold_seconds
             if now - place.begun < held_seconds - NEARLY_SECONDS:
-                break
+                continue
             del self._taken[place]
-            if not hang:
+            if not says_nothing:
                 self._at_a_time.one_is_slow()
         self._give()

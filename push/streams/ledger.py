@@ -167,7 +167,9 @@ class Ledger:
 
         def read(server: RedisClient) -> Coroutine[Any, Any, Any]:
             call = partial(server.command, "HGETALL", server.key(message_name(id)))
-            return call() if turns_of is None else server.patient_calls.run(turns_of, call)
+            if turns_of is None:
+                return call()
+            return server.patient_calls.run(turns_of, "ledger", call)
 
         calls = [read(server) for server in self._shards]
         parts = []

@@ -9,9 +9,12 @@ from typing import Any
 import jwt
 import pytest
 import pytest_twisted
+from twisted.internet.defer import Deferred
 
-from push.devices.session_queries import Filter
+from push.devices.session_queries import LIST, LISTED_AT_A_TIME, Filter
+from push.redis.connection.patient_calls import MOST_WAITING
 from push.wire.errors import RequestError
+from tests.waiting import pause
 
 JWT_SECRET = b"a secret of at least thirty-two bytes"  # as in conftest.py
 
@@ -177,3 +180,33 @@ async def test_all_that_waits_for_a_user_is_erased_however_much_it_is(
     assert await two[0].store.command("EXISTS", two[0].store.key("log:user:anna")) == 0
     funnel = await two[0].pushing.message(first.id)
     assert funnel.addressed == sum(funnel.dropped.values()) == 1
+
+
+@pytest_twisted.ensureDeferred
+async def test_who_asks_for_one_user_waits_for_no_turn_and_is_never_refused(two: list[Any]) -> None:
+    asked = [
+        Deferred.fromCoroutine(two[0].users.get_user(f"u{number}"))
+        for number in range(MOST_WAITING + 2 * LISTED_AT_A_TIME)
+    ]
+    assert await two[0].users.online(["anna"]) == {"anna": False}
+    assert {(await each).online for each in asked} == {False}
+
+
+@pytest_twisted.ensureDeferred
+async def test_more_pages_are_put_together_at_a_time_where_connectors_are_far(
+    two: list[Any],
+) -> None:
+    async def far(_asked: bytes) -> list[str]:
+        await pause(0.02)
+        return []
+
+    two[1].survey_handler.handle(LIST, far)
+    asked = [
+        Deferred.fromCoroutine(two[0].session_queries.find(Filter(), turns_of=f"key {number}"))
+        for number in range(6 * LISTED_AT_A_TIME)
+    ]
+    for each in asked:
+        await each
+    listing = two[0].session_queries._listing
+    listing.stop()
+    assert listing._at_a_time.whole > LISTED_AT_A_TIME

@@ -33,6 +33,7 @@ class Works:
         self.places = Places(self.clock, AT_A_TIME)
         self.begun: list[int] = []
         self.kind: str | None = "some"
+        self.asks_others = False
         self.rests = 0.0
         self.ends: list[Deferred[None]] = []
         self.done: list[Deferred[None]] = []
@@ -47,6 +48,7 @@ class Works:
     async def _work(self, owner: str, number: int) -> None:
         async with self.places.place(owner) as place:
             self.begun.append(number)
+            place.asks_others = self.asks_others
             await self.ends[number]
             place.kind = self.kind
             place.rests = self.rests
@@ -283,3 +285,47 @@ def test_there_are_fewer_after_what_was_held_for_long(works: Works) -> None:
     assert works.places._at_a_time.whole == LEAST_PLACES
     while begun := under_way(works):
         works.ends[begun[0]].callback(None)
+
+
+def test_what_asks_others_is_held_up_by_them_and_holds_up_nobody(works: Works) -> None:
+    """Another process is silent; the server answers, and one after the other ends."""
+    works.places.may_hang = lambda seconds: False
+    carry_out(works, 100, lambda _: QUICK_SECONDS / 2)
+    before = works.places._at_a_time.whole
+    works.asks_others = True
+    first = len(works.ends)
+    for number in range(before):
+        works.begin(f"asks {number}")
+    works.asks_others = False
+    while works.clock.seconds() < MOST_HOLD_SECONDS:
+        works.begin("another")
+        begun_by = works.clock.seconds() + 2 * HOLD_SECONDS
+        while works.begun[-1] != len(works.ends) - 1:
+            assert works.clock.seconds() < begun_by
+            works.clock.advance(HOLD_SECONDS / 10)
+        works.ends[-1].callback(None)
+        works.clock.advance(HOLD_SECONDS / 10)
+    for number in range(before):
+        works.ends[first + number].callback(None)
+    assert works.places._at_a_time.whole == before
+
+
+def test_what_asked_others_for_long_does_not_count_as_slow(works: Works) -> None:
+    carry_out(works, 100, lambda _: QUICK_SECONDS / 2)
+    before = works.places._at_a_time.whole
+    works.asks_others = True
+    for number in range(before):  # nobody waits: they keep their places
+        works.begin(str(number))
+    works.clock.advance(MOST_HOLD_SECONDS)
+    for each in under_way(works):
+        works.ends[each].callback(None)
+    assert works.places._at_a_time.whole == before
+
+
+def test_what_asks_others_and_is_answered_at_once_counts_as_all_do(works: Works) -> None:
+    works.asks_others = True
+    carry_out(works, 200, lambda _: QUICK_SECONDS / 2)
+    assert works.places._at_a_time.whole > AT_A_TIME
+    for seconds in (QUICK_SECONDS / 2, HOLD_SECONDS / 2):
+        at_last = carry_out(works, 500, lambda _, seconds=seconds: seconds)  # type: ignore[misc]
+    assert at_last <= LEAST_PLACES

@@ -135,15 +135,17 @@ class ChatRequests:
             RequestName.MRN: Handler(PositionsBody, self._move),
             RequestName.CL: Handler(ConversationListBody, self._list),
             RequestName.TP: Handler(TypingBody, self._typing),
-            RequestName.PS: Handler(PresenceBody, self._online),
-            RequestName.GC: Handler(NewGroup, self._create, MANY_USERS_BYTES),
+            RequestName.PS: Handler(PresenceBody, self._online, asks_others=True),
+            RequestName.GC: Handler(NewGroup, self._create, MANY_USERS_BYTES, asks_others=True),
             RequestName.GPGI: Handler(GroupBody, self._get),
             RequestName.GPGM: Handler(MemberListBody, self._members),
-            RequestName.GAM: Handler(GroupUsersBody, self._add, MANY_USERS_BYTES),
-            RequestName.GKM: Handler(GroupUsersBody, self._remove, MANY_USERS_BYTES),
-            RequestName.GQ: Handler(GroupBody, self._leave),
+            RequestName.GAM: Handler(GroupUsersBody, self._add, MANY_USERS_BYTES, asks_others=True),
+            RequestName.GKM: Handler(
+                GroupUsersBody, self._remove, MANY_USERS_BYTES, asks_others=True
+            ),
+            RequestName.GQ: Handler(GroupBody, self._leave, asks_others=True),
             RequestName.GMI: Handler(ChangeGroupBody, self._change, ALL_ARE_TOLD_BYTES),
-            RequestName.GD: Handler(GroupBody, self._dismiss, ALL_ARE_TOLD_BYTES),
+            RequestName.GD: Handler(GroupBody, self._dismiss, ALL_ARE_TOLD_BYTES, asks_others=True),
         }
 
     # Messages

@@ -55,6 +55,7 @@ class Handler:
     `decode` makes its body, a `kind`, of the JSON; null in a member that may be absent is as if it
     were. `handle` gets the caller and that body; the members of its answer are beside `ok`. One
     with so many bytes as `large_from_bytes` is a large request (see `LargeRequests`).
+    `asks_others`: see `TakenPlace`.
     """
 
     def __init__(
@@ -62,8 +63,11 @@ class Handler:
         kind: type[Body],
         handle: Callable[[Caller, Body], Awaitable[msgspec.Struct | None]],
         large_from_bytes: int = LARGE_REQUEST_BYTES,
+        *,
+        asks_others: bool = False,
     ) -> None:
         self.large_from_bytes = large_from_bytes
+        self.asks_others = asks_others
         self.decode = decoder_for(kind, nulls_taken_out_for(kind))
         self.handle: Callable[..., Awaitable[msgspec.Struct | None]] = handle
 
@@ -206,7 +210,12 @@ class RequestDispatcher:
         handler = self._handler_of(request)
         sub_signal = request.sub_signal
         try:
-            await self._make_current(device)
+            is_current = self._bans.is_current and self._freshness.is_current(device)
+            if place is not None:
+                asks_others = handler is not None and handler.asks_others
+                place.asks_others = asks_others or not is_current
+            if not is_current:
+                await self._make_current(device)
             caller = Caller(device.session_id, device.token, device.user)
             if handler is None:
                 raise RequestError(
@@ -256,8 +265,6 @@ class RequestDispatcher:
             waiter.callback(None)
 
     async def _make_current(self, device: DeviceSession) -> None:
-        if self._bans.is_current and self._freshness.is_current(device):
-            return
         await self._freshness.make_current(device)
         await self._bans.wait_until_current()
         if device.is_over:

@@ -51,8 +51,8 @@ class TopicRequests:
     def handlers(self) -> dict[int, Handler]:
         """By the name of the request."""
         return {
-            RequestName.TS: Handler(TopicBody, self._subscribe),
-            RequestName.TU: Handler(TopicBody, self._unsubscribe),
+            RequestName.TS: Handler(TopicBody, self._subscribe, asks_others=True),
+            RequestName.TU: Handler(TopicBody, self._unsubscribe, asks_others=True),
         }
 
     async def _subscribe(self, caller: Caller, body: TopicBody) -> None:

@@ -22,12 +22,14 @@ from push.wire.errors import RequestError
 CALLS_AT_A_TIME: Final = 16  # at first
 LEAST_CALLS: Final = 2
 MOST_CALLS: Final = 64
-# A call that takes so much longer than the quickest of all calls to the server is slow: it takes
-# long by itself, or has waited for others, at the server or in this process.
+# A call that takes so much longer than the quickest of all calls to the server, and more than so
+# many times as long as the quickest of its kind, is slow: it has waited for others, at the server
+# or in this process, or has found more. How late answers from far away are varies by itself.
 SLOW_SECONDS: Final = 0.004
+SLOW: Final = 2
 # For how long it is remembered how quick one was; twice as long at most.
 REMEMBERED_SECONDS: Final = 10.0
-# What took so much longer than the quickest is followed by a rest of that time, if others wait.
+# What kept the server busy for so long is followed by a rest of that time, if others wait.
 LEAST_REST_SECONDS: Final = 0.002
 # More than the work of one call: on a busy machine answers are late for other reasons.
 MOST_REST_SECONDS: Final = 0.01
@@ -46,21 +48,54 @@ def check_waiting(number: int) -> None:
         )
 
 
-class PatientCalls:
-    """Of those that wait, each owner is next in turn, however many wait of one.
-
-    While one of five is slow, there are fewer at a time, two at least. While none is, and all are
-    used, there are more: to a server that is far away many may be under way. No call is waited for
-    that the server does not answer: it fails with the connection, and the next ones at once.
-    """
+class _QuickestCalls:
+    """How long the quickest took lately, of all calls to a server and of each kind of these."""
 
     def __init__(self, clock: Clock, measures: RedisMeasures) -> None:
         self._clock = clock
         self._measures = measures
-        self._quickest_before = inf
+        self._before = inf
+        self._of_kinds: dict[Hashable, float] = {}
+        self._of_kinds_before: dict[Hashable, float] = {}
         self._forget_at = -inf
+
+    def took(self, kind: Hashable, seconds: float) -> None:
+        self._of_kinds[kind] = min(self._of_kinds.get(kind, inf), seconds)
+
+    def of_all(self) -> float:
+        """About a round trip to the server."""
+        now, measures = self._clock.seconds(), self._measures
+        if now >= self._forget_at:
+            self._before, self._of_kinds_before = measures.quickest_seconds, self._of_kinds
+            measures.quickest_seconds, self._of_kinds = inf, {}
+            self._forget_at = now + REMEMBERED_SECONDS
+        return min(measures.quickest_seconds, self._before)
+
+    def of_kind(self, kind: Hashable) -> float:
+        return min(self._of_kinds.get(kind, inf), self._of_kinds_before.get(kind, inf))
+
+    def own_seconds(self, kind: Hashable) -> float:
+        """For how long one keeps the server busy; 0: nobody knows."""
+        of_all, of_kind = self.of_all(), self.of_kind(kind)
+        return max(of_kind - of_all, 0.0) if of_kind < inf else 0.0
+
+
+class PatientCalls:
+    """Of those that wait, each owner is next in turn, however many wait of one.
+
+    While one of five is slow, there are fewer at a time, two at least. While none is, and all are
+    used, there are more: to a server that is far away many may be under way. But no more than keep
+    it busy for a round trip, and `SLOW_SECONDS`: more of them would only wait there. No call is
+    waited for that the server does not answer: it fails with the connection, and the next ones at
+    once.
+    """
+
+    def __init__(self, clock: Clock, measures: RedisMeasures) -> None:
+        self._clock = clock
+        self._quickest = _QuickestCalls(clock, measures)
         self._at_a_time = float(CALLS_AT_A_TIME)
         self._under_way = 0
+        self._busy_seconds = 0.0  # for how long these keep the server busy
         self._waiting: OwnerQueue[None] = OwnerQueue()
         self._giving = False
         self._is_stopped = False
@@ -72,7 +107,12 @@ class PatientCalls:
 
     @property
     def _has_room(self) -> bool:
-        return self._is_stopped or self._under_way < self.at_a_time
+        if self._is_stopped or self._under_way < LEAST_CALLS:
+            return True
+        if self._under_way >= self.at_a_time:
+            return False
+        with_one_more_seconds = self._busy_seconds * (1 + 1 / self._under_way)
+        return with_one_more_seconds <= self._quickest.of_all() + SLOW_SECONDS
 
     def stop(self) -> None:
         """Nothing waits any more: what is asked of a server that is stopped fails by itself."""
@@ -80,40 +120,43 @@ class PatientCalls:
         self._rest.cancel()
         self._give()
 
-    async def run(self, owner: Hashable, call: Callable[[], Awaitable[Answer]]) -> Answer:
-        """What `call` returns, once it is its turn. Raises `RequestError` `unavailable` where too
-        many of the owner wait."""
+    async def run(
+        self, owner: Hashable, kind: Hashable, call: Callable[[], Awaitable[Answer]]
+    ) -> Answer:
+        """What `call` returns, once it is its turn. It is compared with others of its kind. Raises
+        `RequestError` `unavailable` where too many of the owner wait."""
         if self._waiting.waiting or not self._has_room:
             check_waiting(self._waiting.waiting_of(owner))
             await self._waiting.wait(owner)  # it is counted where the turn is given
         else:
             self._under_way += 1
         begun = self._clock.seconds()
-        longer_seconds = 0.0
+        own_seconds = self._quickest.own_seconds(kind)
+        self._busy_seconds += own_seconds
+        rest_seconds = 0.0
         try:
             answer = await call()
-            longer_seconds = self._took(self._clock.seconds() - begun)
+            rest_seconds = self._took(kind, self._clock.seconds() - begun)
             return answer
         finally:
             self._under_way -= 1
+            # Sums of seconds are not exact.
+            self._busy_seconds = self._busy_seconds - own_seconds if self._under_way else 0.0
             if self._waiting.waiting:
-                self._give_after(longer_seconds)
+                self._give_after(rest_seconds)
 
-    def _took(self, seconds: float) -> float:
-        """How much longer than the quickest call; it decides how many are done at a time."""
-        longer_seconds = max(seconds - self._quickest_seconds(), 0.0)
-        if longer_seconds > SLOW_SECONDS:
+    def _took(self, kind: Hashable, seconds: float) -> float:
+        """For how long it kept the server busy; it decides how many are done at a time."""
+        quickest = self._quickest
+        quickest.took(kind, seconds)
+        of_all = quickest.of_all()
+        if seconds > max(of_all + SLOW_SECONDS, SLOW * quickest.of_kind(kind)):
             self._at_a_time = max(self._at_a_time - 4 / self._at_a_time, LEAST_CALLS)
         elif self._under_way >= self.at_a_time:
             self._at_a_time = min(self._at_a_time + 1 / self._at_a_time, MOST_CALLS)
-        return longer_seconds
-
-    def _quickest_seconds(self) -> float:
-        now, measures = self._clock.seconds(), self._measures
-        if now >= self._forget_at:
-            self._quickest_before = measures.quickest_seconds
-            self._forget_at, measures.quickest_seconds = now + REMEMBERED_SECONDS, inf
-        return min(measures.quickest_seconds, self._quickest_before)
+        if seconds > 2 * of_all:
+            return seconds - of_all
+        return quickest.own_seconds(kind)  # the rest may be the way
 
     def _give_after(self, seconds: float) -> None:
         if seconds >= LEAST_REST_SECONDS and not self._is_stopped:

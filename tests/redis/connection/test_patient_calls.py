@@ -3,6 +3,7 @@ owner in turn."""
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -47,7 +48,7 @@ class Server:
             self.begun.append(number)
             return await answer
 
-        self.outcomes.append(Deferred.fromCoroutine(self.calls.run(owner, call)))
+        self.outcomes.append(Deferred.fromCoroutine(self.calls.run(owner, "page", call)))
 
     @property
     def under_way(self) -> list[int]:
@@ -83,7 +84,9 @@ def server() -> Iterator[Server]:
 
 
 def all_taken(server: Server) -> None:
-    """As few as can be are under way at a time, and are: the first numbers."""
+    """As few as can be are under way at a time, and are: the first numbers. By itself such a call
+    takes no time."""
+    server.carry_out(20, lambda _: server.quickest_seconds)
     assert server.carry_out(300, lambda _: 2 * SLOW_SECONDS) == LEAST_CALLS
     server.clock.advance(MOST_REST_SECONDS)
     server.begun.clear()
@@ -122,6 +125,21 @@ def test_there_are_as_many_as_do_not_wait_for_each_other(server: Server) -> None
     each_seconds = SLOW_SECONDS / 8
     at_a_time = server.carry_out(500, lambda number: number * each_seconds)
     assert 4 <= at_a_time <= 10
+
+
+def test_of_what_takes_it_a_while_more_are_under_way_the_farther_the_server_is(
+    server: Server,
+) -> None:
+    """As many as keep it busy for a round trip."""
+    assert server.carry_out(300, lambda _: server.quickest_seconds + SLOW_SECONDS) == LEAST_CALLS
+    server.clock.advance(2 * REMEMBERED_SECONDS)
+    server.measures.quickest_seconds = server.quickest_seconds = FAR_SECONDS
+    for _ in range(3):  # that it was near is forgotten
+        server.measures.answered(FAR_SECONDS)
+        server.carry_out(1, lambda _: FAR_SECONDS + SLOW_SECONDS)
+        server.clock.advance(REMEMBERED_SECONDS)
+    at_a_time = server.carry_out(2000, lambda _: FAR_SECONDS + SLOW_SECONDS)
+    assert 4 * LEAST_CALLS < at_a_time <= 1 + FAR_SECONDS / SLOW_SECONDS
 
 
 def test_to_a_server_that_is_far_away_many_are_under_way(server: Server) -> None:
@@ -244,3 +262,87 @@ def test_thousands_that_end_at_once_are_not_deep(server: Server) -> None:
         server.answers[-1].callback("")
     server.answers[0].callback("")
     assert len(server.begun) == 5001
+
+
+class Model:
+    """A server that is `round_trip_seconds` away and does one page after the other, each for
+    `work_seconds`, and other calls between. Of so many clients each asks for one page after the
+    other. `jitter_seconds`: how much later answers are, on the average."""
+
+    def __init__(
+        self, round_trip_seconds: float, work_seconds: float, jitter_seconds: float = 0.0
+    ) -> None:
+        self.clock = Clock()
+        self.measures = RedisMeasures()
+        self.calls = PatientCalls(self.clock, self.measures)
+        self.under_way = self.done = 0
+        self._round_trip_seconds = round_trip_seconds
+        self._work_seconds = work_seconds
+        self._jitter_seconds = jitter_seconds
+        self._chance = random.Random(1)
+        self._free_at = 0.0
+
+    def _answer_after(self, work_seconds: float) -> float:
+        now = self.clock.seconds()
+        self._free_at = max(self._free_at, now) + work_seconds
+        late = self._chance.expovariate(1 / self._jitter_seconds) if self._jitter_seconds else 0.0
+        return self._free_at - now + self._round_trip_seconds + late
+
+    async def _page(self) -> None:
+        answered: Deferred[None] = Deferred()
+        seconds = self._answer_after(self._work_seconds)
+        self.clock.callLater(seconds, answered.callback, None)
+        self.under_way += 1
+        await answered
+        self.under_way -= 1
+        self.measures.answered(seconds)
+
+    async def _client(self, owner: int, until: float) -> None:
+        while self.clock.seconds() < until:
+            await self.calls.run(owner, "page", self._page)
+            self.done += 1
+
+    def _ask_for_little(self, until: float) -> None:
+        self.measures.answered(self._answer_after(0.0))
+        if self.clock.seconds() < until:
+            self.clock.callLater(0.01, self._ask_for_little, until)
+
+    def carry_out(self, clients: int, seconds: float) -> tuple[float, int]:
+        """Pages a second, and how many were under way at last."""
+        self._ask_for_little(seconds)
+        running = [Deferred.fromCoroutine(self._client(n, seconds)) for n in range(clients)]
+        while self.clock.seconds() < seconds:
+            self.clock.advance(0.0005)
+        found = self.done / seconds, self.under_way
+        while not all(each.called for each in running):
+            self.clock.advance(0.01)
+        self.calls.stop()
+        return found
+
+
+CLIENTS = 24
+
+
+@pytest.mark.parametrize("jitter_seconds", [0.0, 0.003])
+def test_a_far_server_whose_answers_vary_is_asked_by_all_at_once(jitter_seconds: float) -> None:
+    far = Model(0.03, 0.0, jitter_seconds)
+    a_second, under_way = far.carry_out(CLIENTS, 5.0)
+    assert under_way > 0.9 * CLIENTS
+    assert a_second > 0.9 * CLIENTS / (0.03 + jitter_seconds)
+
+
+@pytest.mark.parametrize("jitter_seconds", [0.0, 0.003])
+def test_a_far_server_has_work_though_each_page_takes_it_long(jitter_seconds: float) -> None:
+    work_seconds = 0.006
+    far = Model(0.03, work_seconds, jitter_seconds)
+    a_second, under_way = far.carry_out(3 * CLIENTS, 5.0)
+    assert a_second * work_seconds > 0.4  # while it rests others have it
+    assert under_way <= 2 + (0.03 + SLOW_SECONDS) / work_seconds
+
+
+@pytest.mark.parametrize("work_seconds", [0.005, 0.01, 0.02])
+def test_a_near_server_that_each_page_takes_long_does_few_at_a_time(work_seconds: float) -> None:
+    near = Model(0.0002, work_seconds)
+    a_second, under_way = near.carry_out(20 * CLIENTS, 5.0)
+    assert under_way <= LEAST_CALLS
+    assert a_second * work_seconds > 0.5

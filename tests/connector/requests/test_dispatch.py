@@ -1,0 +1,62 @@
+"""Requests of many sessions at a time: who waits for others keeps no place."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+import pytest_twisted
+from twisted.internet.defer import Deferred
+
+from push.connector.limits.read_queue import REQUESTS_AT_A_TIME
+from push.devices.session_queries import APPLY, LIST
+from push.wire.api.groups import NewGroup
+from tests.connector.test_in_effect import jwt_of
+from tests.waiting import WaitUntil
+
+LONG_SECONDS = 600.0  # no test takes so long
+
+
+async def never(_asked: bytes) -> None:
+    await Deferred()
+
+
+@pytest.mark.parametrize("name", ["GAM", "PS"])
+@pytest_twisted.ensureDeferred
+async def test_requests_that_wait_for_a_silent_connector_hold_up_nobody(
+    name: str,
+    make_node: Callable[..., Awaitable[Any]],
+    redis_url: str,
+    dial: Callable[..., Awaitable[Any]],
+    wait_until: WaitUntil,
+) -> None:
+    node, silent = [await make_node(redis_url) for _ in range(2)]
+    node.listen()
+    clients = [await dial(node) for _ in range(2 * REQUESTS_AT_A_TIME + 1)]
+    for number, client in enumerate(clients):
+        await client.connect(jwt=jwt_of(f"u{number}"))
+    *asking, other = clients
+    groups = [
+        (await node.chat.groups.create(f"u{number}", NewGroup("g"))).group
+        for number in range(len(asking))
+    ]
+    for kind in (APPLY, LIST):
+        silent.survey_handler.handle(kind, never)
+    node.survey._deadline_seconds = LONG_SECONDS
+
+    asked = [
+        Deferred.fromCoroutine(client.ask(name, group=group, users=["nobody", f"u{number}"]))
+        for number, (client, group) in enumerate(zip(asking, groups, strict=True))
+    ]
+    await wait_until(lambda: len(node.survey._open) >= REQUESTS_AT_A_TIME)
+    assert (await other.ask("MS", to={"user": "u0"}, data=1))["ok"]
+    assert not any(each.called for each in asked)
+
+    await wait_until(lambda: len(node.survey._open) == len(asking))
+    # Nothing of this is taken for work that takes Redis long, after which there are fewer places.
+    assert node.gateway.limits.reads.request_places._at_a_time.whole >= REQUESTS_AT_A_TIME
+    node.survey.stop()
+    silent.survey_handler.stop()
+    assert all([(await each)["ok"] for each in asked])
+    assert node.gateway.limits.reads.request_places._at_a_time.whole >= REQUESTS_AT_A_TIME
