@@ -44,6 +44,7 @@ class TurnTime:
         self._begun: float | None = None  # this turn, as far as anybody has asked
         self._end = 0.0
         self._wanted: dict[Work, None] = {}
+        self._was_first: dict[Work, int] = {}  # of those of the turn before: when each was
         self._next = Debounced(clock, 0, self._begin_next)
 
     def stop(self) -> None:
@@ -87,8 +88,13 @@ class TurnTime:
             self._begun = None
         wanted, self._wanted = list(self._wanted), {}
         if wanted:
-            first = self.turn % len(wanted)  # what comes first has most of the time
-            for work in wanted[first:] + wanted[:first]:
+            self.begin()
+            # What comes first has most of the time: that which was first longest ago.
+            was_first = {work: self._was_first.get(work, 0) for work in wanted}
+            wanted.sort(key=was_first.__getitem__)
+            was_first[wanted[0]] = self._number
+            self._was_first = was_first
+            for work in wanted:
                 _do(work)
 
     def _adapt(self, took_seconds: float) -> None:

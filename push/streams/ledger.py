@@ -275,15 +275,15 @@ class EphemeralCounts:
         key = (id, token, code, stream) if is_listed(stream) else (id, "", code, "")
         counts[key] = counts.get(key, 0) + count
 
-    def written_to(self, stream: str, id: str, holders: Sequence[CountedSession]) -> None:
-        """All of `holders` were handed message `id`."""
+    def happened(self, stream: str, id: str, holders: Sequence[CountedSession], code: str) -> None:
+        """The same to message `id` for all of `holders`."""
         if is_listed(stream):
             for holder in holders:
-                self.count(stream, holder.token, id, WRITTEN)
+                self.count(stream, holder.token, id, code)
             return
         devices = sum([holder.token is not None for holder in holders])
         if devices:
-            self.count(stream, "", id, WRITTEN, devices)
+            self.count(stream, "", id, code, devices)
 
     async def stop(self) -> None:
         """Write what waits."""

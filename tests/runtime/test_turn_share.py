@@ -204,3 +204,30 @@ def test_nothing_is_called_after_the_end() -> None:
     sharing.time.stop()
 
     assert sharing.clock.getDelayedCalls() == []
+
+
+@pytest.mark.parametrize("kinds", [2, 3, 4])
+@pytest.mark.parametrize("asks_for", [0, 1])
+def test_each_kind_of_work_is_first_as_often_as_the_others(kinds: int, asks_for: int) -> None:
+    """Whatever the order in which they ask again: one may let another ask."""
+    sharing = Sharing()
+    order: list[int] = []
+    works = []
+
+    def work(number: int) -> None:
+        order.append(number)
+        if number == 0:
+            sharing.time.next_turn(works[asks_for])
+        sharing.time.next_turn(works[number])
+
+    works += [partial(work, number) for number in range(kinds)]
+    for each in works:
+        sharing.time.next_turn(each)
+    firsts = []
+    for _ in range(6 * kinds):
+        order.clear()
+        sharing.turn()
+        assert sorted(order) == list(range(kinds))
+        firsts.append(order[0])
+
+    assert [firsts.count(number) for number in range(kinds)] == [6] * kinds

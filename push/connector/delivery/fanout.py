@@ -30,7 +30,7 @@ from push.wire.codecs.codec import Codec
 from push.wire.codecs.text import TEXT
 
 SLICE = 500  # sessions to which is written in a turn
-PIECE = 100  # after so many it is looked whether there is time for more
+PIECE = 250  # after so many it is looked whether there is time for more
 # Written in a turn to those that follow with many others (see `counted_bytes`). Half of it is for
 # what is written whole.
 BYTES_PER_TURN = 1024 * 1024
@@ -78,10 +78,9 @@ class FanOut:
         """Hand a batch of `channel` to all its followers."""
         current = self._rounds.get(channel)
         if current is not None:
-            for entry in batch.entries:
-                if not current.add(entry):
-                    for device, subscription in channel.followers.items():
-                        self._lost(device, subscription, entry)
+            lost = [entry for entry in batch.entries if not current.add(entry)]
+            if lost:
+                self._lost_by_all(channel, lost)
             return
         followers = channel.followers  # our sessions
         if len(followers) <= FEW or self._fits_in_turn(batch, len(followers)):
@@ -165,12 +164,22 @@ class FanOut:
         if ended.deliveries is not None:
             ended.deliveries.end()
         if ended.fell_behind:
-            for subscription in channel.followers.values():
-                subscription.live = False
-            self._behind += channel.followers
+            self._leave_to_log(channel, ended.left_to_log)
         following = ended.next_round(self._tracer)
         if following is not None:
             self._rounds[channel] = following
+
+    def _leave_to_log(self, channel: Channel, controls: list[Entry]) -> None:
+        """What came during a round was too much, `controls` among it: all sessions read on in the
+        log. Those that did before learn at once what ends their stream, as ever: they may have no
+        room for long."""
+        for device, subscription in list(channel.followers.items()):
+            if subscription.live:
+                subscription.live = False
+                self._behind.append(device)
+            else:
+                for entry in controls:
+                    self._port.subscriptions.changed(device, entry)
 
     def _hand_out(self, channel: Channel, batch: Batch, targets: Targets, write: _Write) -> None:
         if batch.excluded:
@@ -266,8 +275,9 @@ class FanOut:
             policy.written += len(devices) * len(batch.entries)
             policy.note_written(channel.stream, written_before)
             if not batch.excluded:  # such notes have no ledger
+                counts = self._port.streams.counts
                 for entry in batch.entries:
-                    self._port.streams.counts.written_to(channel.stream, entry.id, devices)
+                    counts.happened(channel.stream, entry.id, devices, WRITTEN)
             write(devices, batch.encoded(codec))
         return others
 
@@ -331,6 +341,14 @@ class FanOut:
         """Notes that users are typing do not wait: when there is room again, nobody may be."""
         if device.protocol.state is State.OPEN:
             self.lost_qos0 += batch.count_without(device.user)
+
+    def _lost_by_all(self, channel: Channel, entries: list[Entry]) -> None:
+        """Messages that are in no log came when a long fan-out had no room for them. There may be
+        thousands of sessions: they are only counted, and the timelines of devices do not tell."""
+        holders = [device for device in channel.followers if device.protocol.state is State.OPEN]
+        self.lost_qos0 += len(holders) * len(entries)
+        for entry in entries:
+            self._port.streams.counts.happened(channel.stream, entry.id, holders, CONGESTED)
 
     def _lost(self, device: DeviceSession, subscription: Subscription, entry: Entry) -> None:
         """A message that is in no log was not handed out, because there was no room."""

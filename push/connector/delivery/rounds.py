@@ -30,6 +30,7 @@ class Round:
         "deliveries",
         "fell_behind",
         "left",
+        "left_to_log",
         "place",
         "size_bytes",
         "targets",
@@ -51,6 +52,7 @@ class Round:
         self._since_bytes = 0
         self._typing: dict[str, Entry] = {}  # by the user: the last is enough
         self.fell_behind = False  # something that came is to be read in the log
+        self.left_to_log: list[Entry] = []  # of that, entries for the connector
 
     @property
     def is_over(self) -> bool:
@@ -75,25 +77,36 @@ class Round:
         if entry.exclude_user:
             self._typing[entry.exclude_user] = entry
             return True
-        is_in_log = entry.offset > 0
-        if entry.control is None:
-            if is_in_log and self.fell_behind:
+        if entry.offset and self.fell_behind:
+            self._leave(entry)
+            return True
+        size_bytes = max(len(entry.body), LEAST_ENTRY_BYTES)
+        if self._since_bytes + size_bytes > MOST_SINCE_BYTES:
+            self._leave_to_log()
+            if entry.offset:
+                self.fell_behind = True
+                self._leave(entry)
                 return True
-            size_bytes = max(len(entry.body), LEAST_ENTRY_BYTES)
             if self._since_bytes + size_bytes > MOST_SINCE_BYTES:
-                if is_in_log:
-                    self._leave_to_log()
-                return is_in_log
-            self._since_bytes += size_bytes
+                return False
+        self._since_bytes += size_bytes
         self._since.append(entry)
         return True
 
     def _leave_to_log(self) -> None:
-        """What is in the log is read there. An entry for the connector stays: it is acted on
-        whether a session has room or not."""
-        self.fell_behind = True
-        self._since = [e for e in self._since if not e.offset or e.control is not None]
+        """What is in the log is read there."""
+        since, self._since = self._since, []
+        for entry in since:
+            if entry.offset:
+                self.fell_behind = True
+                self._leave(entry)
+            else:
+                self._since.append(entry)
         self._since_bytes = sum(max(len(each.body), LEAST_ENTRY_BYTES) for each in self._since)
+
+    def _leave(self, entry: Entry) -> None:
+        if entry.control is not None:
+            self.left_to_log.append(entry)
 
     def next_round(self, tracer: Tracer | None) -> Round | None:
         """With what came meanwhile; None if there is nothing, or nobody."""

@@ -151,8 +151,10 @@ class ShardedCounts:
     def count(self, stream: str, token: str | None, id: str, code: str) -> None:
         self._counts[self._shards.number_of(stream)].count(stream, token, id, code)
 
-    def written_to(self, stream: str, id: str, connections: Sequence[DeviceSession]) -> None:
-        self._counts[self._shards.number_of(stream)].written_to(stream, id, connections)
+    def happened(
+        self, stream: str, id: str, connections: Sequence[DeviceSession], code: str
+    ) -> None:
+        self._counts[self._shards.number_of(stream)].happened(stream, id, connections, code)
 
     async def stop(self) -> None:
         await gather(counts.stop() for counts in self._counts)

@@ -14,6 +14,8 @@ from push.runtime.turn_share import TurnTime
 from push.session.entry import Batch, Entry
 from push.session.subscription import Subscription
 from push.streams.channel import Channel
+from push.streams.ledger import CONGESTED
+from push.wire.signals import DisconnectCode
 from tests.connector.conftest import Client, Node
 from tests.waiting import WaitUntil
 
@@ -65,15 +67,30 @@ def test_what_comes_meanwhile_is_the_next_round_in_its_order() -> None:
 
 
 def test_what_is_too_much_is_read_in_the_log_and_nothing_of_it_is_kept() -> None:
+    """What is for the connector, too: it may end what comes before it."""
     current = begun()
-    control = entry(2, control={"op": "groups"})
-    assert current.add(control)
+    controls = [entry(2, control={"op": "groups"}), entry(ROOM + 5, control={"op": "groups"})]
+    assert current.add(controls[0])
     for offset in range(3, ROOM + 4):
         assert current.add(entry(offset))
 
     assert current.fell_behind
-    assert current.add(entry(ROOM + 5))
-    assert offsets_of(current.next_round(None)) == [2]  # it is acted on, room or not
+    assert current.add(entry(ROOM + 4))
+    assert current.add(controls[1])
+    assert current.add(entry(0))
+    assert offsets_of(current.next_round(None)) == [0]
+    assert current.left_to_log == controls
+
+
+def test_what_is_in_no_log_has_the_room_of_what_is() -> None:
+    current = begun()
+    for offset in range(2, ROOM + 2):
+        assert current.add(entry(offset))
+
+    assert not current.fell_behind
+    assert current.add(entry(0))
+    assert current.fell_behind
+    assert offsets_of(current.next_round(None)) == [0]
 
 
 def test_what_is_in_no_log_is_lost_once_there_is_no_room() -> None:
@@ -123,6 +140,67 @@ async def test_a_fan_out_that_falls_behind_loses_nothing_that_is_stored(
 
     await wait_until(lambda: all(len(client.numbers) == count for client in clients))
     assert all(client.numbers == list(range(count)) for client in clients)
+
+
+def held_back(fan_out: fanout.FanOut, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Rounds of `fan_out` go on when there is something in this list."""
+    allowed: list[bool] = []
+    run_slices = fan_out._run_slices
+    monkeypatch.setattr(fan_out, "_run_slices", lambda: run_slices() if allowed else None)
+    return allowed
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_ends_a_stream_does_not_overtake_what_came_before_it(
+    device: Any, node: Node, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much comes after it: it is read in the log, at its place."""
+    monkeypatch.setattr(fanout, "FEW", 0)
+    monkeypatch.setattr(fanout, "SLICE", 1)
+    monkeypatch.setattr(rounds, "MOST_SINCE_BYTES", 6 * LEAST_ENTRY_BYTES)
+    clients: list[Client] = [await device(acks=True), await device(acks=True)]
+    fan_out, channel = node.gateway.fanout, node.hub.channels["all"]
+    allowed = held_back(fan_out, monkeypatch)
+    for number in range(4):
+        await node.push("all", data=number)
+    await wait_until(lambda: channel in fan_out._rounds and channel.handed == channel.last)
+    current = fan_out._rounds[channel]
+    control = {"op": "removed", "stream": "all", "users": "*"}
+    current.add(Entry("c", channel.last, channel.last + 1, b"", control=control))
+    for number in range(4, 14):
+        await node.push("all", data=number)
+    await wait_until(lambda: current.fell_behind)
+
+    monkeypatch.setattr(fanout, "SLICE", 500)
+    allowed.append(True)
+    fan_out.end_turn()
+
+    await wait_until(lambda: all(len(client.numbers) >= 14 for client in clients))
+    assert [client.numbers for client in clients] == [list(range(14))] * 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_a_round_has_no_room_for_is_counted_once_for_all(
+    device: Any, node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be lost to thousands of sessions. Those that end lose nothing."""
+    for _ in range(3):
+        await device()
+    fan_out, channel = node.gateway.fanout, node.hub.channels["all"]
+    node.gateway.disconnect(next(iter(channel.followers)).connection, DisconnectCode.KICKED, "")
+    counted: list[Any] = []
+    counts = node.gateway.streams.counts._counts[0]
+    monkeypatch.setattr(counts, "count", lambda *what: counted.append(what))
+    current = fan_out._rounds[channel] = Round(channel, [Batch([entry(1)])], None)
+    for _ in range(ROOM):
+        assert current.add(entry(0))
+    before = fan_out.lost_qos0
+
+    fan_out.batch(channel, Batch([entry(0)]))
+
+    fan_out._rounds.clear()
+    assert fan_out.lost_qos0 == before + 2
+    assert counted == [("all", "", "m0", CONGESTED, 2)]
 
 
 @pytest_twisted.ensureDeferred
