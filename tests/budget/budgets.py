@@ -37,7 +37,7 @@ BUDGETS: tuple[Budget, ...] = (
     Budget("push by HTTP, 32 together, plain", "calls", 380, 411),
     Budget("push by HTTP, 32 together, plain", "system_calls", 3.16, 3.79),
     Budget("push by HTTP, 32 together, plain", "redis_commands", 7.16, 8.1),
-    # One run in six took a third system call for two messages: what is announced came in more reads.
+    # One run in six took .67 system calls: what is announced came in more reads.
     Budget("item of a batch by HTTP, plain", "calls", 146, 167),
     Budget("item of a batch by HTTP, plain", "system_calls", 0.41, 0.871),
     Budget("item of a batch by HTTP, plain", "redis_commands", 7.73, 8.35),
