@@ -54,32 +54,28 @@ class TurnTime:
 
     def begin(self) -> None:
         """The time of this turn passes from now on, if it does not already."""
-        if self._begun is None:
-            self._begin()
+        if self._begun is not None:
+            return
+        self._number += 1
+        self._begun = now = self._clock.seconds()
+        self._end = now + self._seconds
+        self._next.request()
 
     @property
     def turn(self) -> int:
         """A number of its own for each turn."""
-        if self._begun is None:
-            self._begin()
+        self.begin()
         return self._number
 
     @property
     def is_over(self) -> bool:
         """Whether nothing more is to be begun in this turn."""
-        if self._begun is None:
-            self._begin()
+        self.begin()
         return self._clock.seconds() >= self._end
 
     def next_turn(self, work: Work) -> None:
         """Call `work` in the next turn, once, however often it was asked for."""
         self._wanted[work] = None
-        self._next.request()
-
-    def _begin(self) -> None:
-        self._number += 1
-        self._begun = now = self._clock.seconds()
-        self._end = now + self._seconds
         self._next.request()
 
     def _begin_next(self) -> None:

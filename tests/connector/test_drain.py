@@ -72,7 +72,7 @@ async def test_whom_a_stop_finds_is_told_of_the_other_connectors(
 async def test_a_drain_that_is_ended_is_ended_whole_while_devices_work_off_what_they_have(
     make_node: Make, redis_url: str, dial: Make, wait_until: WaitUntil
 ) -> None:
-    """As by a second signal: whom it has not sent away stays, until the stop finds them."""
+    """As by a second signal: sessions that it has not sent away stay until the stop ends them."""
     node = await make_node(redis_url, others=lambda carrier, ip: OTHERS)
     node.listen()
     clients = [await dial(node) for _ in range(3)]

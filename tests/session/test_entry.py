@@ -1,4 +1,4 @@
-"""Entries that go out together: in which batches, and what of them is for whom."""
+"""Entries that go out together: their batches, and what each user gets of them."""
 
 from __future__ import annotations
 

@@ -80,31 +80,27 @@ class Round:
         if entry.offset and self.fell_behind:
             self._leave(entry)
             return True
-        size_bytes = max(len(entry.body), LEAST_ENTRY_BYTES)
-        if self._since_bytes + size_bytes > MOST_SINCE_BYTES:
+        if self._since_bytes + _size_bytes(entry) > MOST_SINCE_BYTES:
             self._leave_to_log()
             if entry.offset:
-                self.fell_behind = True
                 self._leave(entry)
                 return True
-            if self._since_bytes + size_bytes > MOST_SINCE_BYTES:
+            if self._since_bytes + _size_bytes(entry) > MOST_SINCE_BYTES:
                 return False
-        self._since_bytes += size_bytes
+        self._since_bytes += _size_bytes(entry)
         self._since.append(entry)
         return True
 
     def _leave_to_log(self) -> None:
         """What is in the log is read there."""
-        since, self._since = self._since, []
-        for entry in since:
+        for entry in self._since:
             if entry.offset:
-                self.fell_behind = True
                 self._leave(entry)
-            else:
-                self._since.append(entry)
-        self._since_bytes = sum(max(len(each.body), LEAST_ENTRY_BYTES) for each in self._since)
+        self._since = [entry for entry in self._since if not entry.offset]
+        self._since_bytes = sum(map(_size_bytes, self._since))
 
     def _leave(self, entry: Entry) -> None:
+        self.fell_behind = True
         if entry.control is not None:
             self.left_to_log.append(entry)
 
@@ -114,6 +110,10 @@ class Round:
         if not since or not self.channel.followers:
             return None
         return Round(self.channel, batches_of(since), tracer)
+
+
+def _size_bytes(entry: Entry) -> int:
+    return max(len(entry.body), LEAST_ENTRY_BYTES)
 
 
 def counted_bytes(batch: Batch) -> int:
