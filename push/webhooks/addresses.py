@@ -29,13 +29,15 @@ _NAT64_LOCAL = IPv6Network("64:ff9b:1::/48")
 _LAST_32 = 2**32 - 1
 # All IPv6 addresses of the public internet are in this one.
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
-# Of the IANA registries of special addresses (RFC 6890) what Python's `is_global` takes for public.
+# Of the IANA registries of special addresses (RFC 6890) what `is_global` of some Python takes for
+# public: its list differs with the patch level.
 _ALSO_SPECIAL = (
     IPv4Network("192.0.0.0/24"),  # IETF protocol assignments, anycast ones of the own network, too
     IPv4Network("192.31.196.0/24"),  # AS112, anycast (RFC 7535)
     IPv4Network("192.52.193.0/24"),  # AMT relays, anycast (RFC 7450)
     IPv4Network("192.88.99.0/24"),  # 6to4 relays, anycast, deprecated (RFC 7526)
     IPv4Network("192.175.48.0/24"),  # AS112, anycast (RFC 7534)
+    IPv6Network("2001::/23"),  # IETF protocol assignments, Teredo and ORCHID among them
     IPv6Network("2620:4f:8000::/48"),  # AS112, anycast (RFC 7534)
     IPv6Network("3ffe::/16"),  # given back (RFC 3701)
     IPv6Network("3fff::/20"),  # documentation (RFC 9637)

@@ -141,7 +141,8 @@ class Peer:
         await self.close()
 
     async def close(self) -> None:
-        self._writer.close()
+        if not self._writer.is_closing():  # Python 3.11.2 cannot abort TLS closed twice
+            self._writer.close()
         try:
             await self._writer.wait_closed()
         except (ConnectionError, ssl.SSLError):

@@ -79,7 +79,7 @@ class WireProtocol(asyncio.Protocol):
             # Let the server close: closing with unread input resets the connection, and a reset
             # may overtake our last acknowledgements.
             transport.write_eof()
-        else:
+        elif not transport.is_closing():  # Python 3.11.2 cannot abort TLS that was closed twice
             transport.close()
         try:
             async with asyncio.timeout(CLOSE_SECONDS):
