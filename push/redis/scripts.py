@@ -65,13 +65,15 @@ class LuaFile(NamedTuple):
 class Script:
     """A script: its source, its SHA-1 for EVALSHA, and the statements that it is made of."""
 
-    __slots__ = ("_first_lines", "name", "sha", "source", "statements")
+    __slots__ = ("_first_lines", "is_packed", "name", "sha", "source", "statements")
 
     def __init__(self, name: str, source: str, statements: tuple[Statement, ...] = ()) -> None:
         self.name = name
         self.source = source.encode()
         self.sha = hashlib.sha1(self.source).hexdigest()  # what EVALSHA is defined by
         self.statements = statements
+        # Its reply is one text of msgpack (lib/packed.lua).
+        self.is_packed = any("packed" in statement.names for statement in statements)
         self._first_lines: list[int] = []
         line = 1
         for statement in statements:

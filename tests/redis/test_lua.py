@@ -79,6 +79,20 @@ def test_every_script_can_be_composed_and_is_small(name: str) -> None:
     assert len(script.statements) < 150  # Lua: at most 200 local variables
 
 
+def test_a_script_that_packs_a_reply_packs_every_one() -> None:
+    packing = [name for name in SCRIPTS if load(name).is_packed]
+    assert "streams/read" in packing
+    for name in packing:
+        code = "".join(
+            statement.text
+            for statement in LUA.read(name).statements
+            if not statement.text.startswith("local function")
+        )
+        replies = re.findall(r"\breturn (\S*)", code)
+        assert replies, name
+        assert all(reply.startswith("packed(") for reply in replies), f"{name}: {replies}"
+
+
 def test_every_library_that_a_file_names_is_used_by_it() -> None:
     for name in [*SCRIPTS, *LIBRARIES]:
         file = LUA.read(name)

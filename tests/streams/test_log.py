@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest_twisted
 from twisted.internet.task import deferLater
 
 from push.redis.client import RedisClient
+from push.redis.connection.replies import parsed_info
+from push.redis.shards import Shards
 from push.streams.log import LogReader, WantedPages, has_expired
+from push.streams.publisher import Publisher, StreamMessage
 
 
 @pytest_twisted.ensureDeferred
@@ -33,6 +37,31 @@ async def test_a_log_is_read_page_by_page_without_loss_or_repeat(
                 found.append(entry.id)
             complete = page.complete
         assert found == ids(0, 99)
+
+
+@pytest_twisted.ensureDeferred
+async def test_redis_makes_no_system_call_for_each_message_of_an_answer(
+    sender: Any, store: RedisClient
+) -> None:
+    """It hands each list of a reply to the kernel by itself, so pages and batches are packed."""
+    pid = parsed_info(await store.command("INFO", "server"))["process_id"]
+
+    def writes() -> int:
+        """Those of Redis until now, on its sockets and its append-only file."""
+        lines = Path(f"/proc/{pid}/io").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("syscw:"))
+
+    before = writes()
+    messages = [
+        StreamMessage(id=f"m{n}", content="{}", ttl_seconds=60, streams=["all"], stored=True)
+        for n in range(100)
+    ]
+    await Publisher(Shards([store])).publish_all(messages)
+    published = writes()
+    (page,) = (await LogReader(store).read([WantedPages("all", 0, 100)], 10**6)).pages
+    assert len(page.entries) == 100
+    assert published - before < 20
+    assert writes() - published < 20
 
 
 @pytest_twisted.ensureDeferred

@@ -3,13 +3,13 @@
 -- ARGV: the request: group, by, and for members: cursor, limit.
 -- Returns the fields of the group; or {user, role, muted 0|1} for each member in order of names after
 -- `cursor` ('' = from the first), and whether more follow (0|1).
--- uses: request, group_keys, group, group_description, permissions
+-- uses: packed, request, group_keys, group, group_description, permissions
 local gid = request.group
 local group = group_of(gid)
-if not group then return unknown_group() end
+if not group then return packed(unknown_group()) end
 local refusal = may('see', group, member_of(gid, request.by))
-if refusal then return refusal end
-if not request.limit then return done(described(group)) end
+if refusal then return packed(refusal) end
+if not request.limit then return packed(done(described(group))) end
 
 local begin = request.cursor == '' and '-' or '(' .. request.cursor
 local users = redis.call('ZRANGEBYLEX', names_key(gid), begin, '+', 'LIMIT', 0, request.limit + 1)
@@ -19,4 +19,4 @@ for i, text in ipairs(#users > 0 and redis.call('HMGET', members_key(gid), unpac
   local role, muted = string.match(text, '^(%a+) (%d)')
   members[i] = { users[i], role, tonumber(muted) }
 end
-return done(members, more)
+return packed(done(members, more))

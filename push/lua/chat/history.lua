@@ -3,10 +3,10 @@
 -- ARGV: the request: owner, by, after or before (seq), limit, max_bytes, history_before_join.
 -- Returns messages, after `after` in order, else in the reverse order, as {seq, from, id, ts, tail} or,
 -- recalled, {seq, from}; and 1 if there are more in that direction.
--- uses: request, conversation, access, first_seq, history
+-- uses: packed, request, conversation, access, first_seq, history
 local owner, after = request.owner, request.after
 local group, actor, refusal, bounds = open_to_read(owner, request.by)
-if refusal then return refusal end
+if refusal then return packed(refusal) end
 local low, high = first_for(group, actor, bounds), bounds.seq
 if after then low = math.max(low, after + 1) end
 if request.before then high = math.min(high, request.before - 1) end
@@ -40,4 +40,4 @@ while not full and seq >= low and seq <= high do
   end
   seq = last + step
 end
-return done(found, full and 1 or 0)
+return packed(done(found, full and 1 or 0))

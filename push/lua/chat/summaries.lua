@@ -4,7 +4,7 @@
 -- Returns for each the time of its last message, '' where the user is no member; or, with details, {seq,
 -- delivered, read, unread, message} with the last message as in history.lua ({} where there is none), until
 -- there are `max_bytes`.
--- uses: request, conversation, access, first_seq, positions, history
+-- uses: packed, request, conversation, access, first_seq, positions, history
 local found, bytes = {}, 0
 
 local function last_message(owner, seq, first)
@@ -35,4 +35,4 @@ for i, owner in ipairs(request.owners) do
     found[i] = refusal and {} or summary_of(owner, group, actor, bounds)
   end
 end
-return done(found)
+return packed(done(found))

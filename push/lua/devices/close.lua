@@ -2,7 +2,7 @@
 -- KEYS: clock.
 -- ARGV: retention_seconds, then each session as msgpack (`ClosingItem` in push/devices/session_ending.py).
 -- Returns for each {1}, or {0} when nothing was done (see lib/joined.lua).
--- uses: joined, fields, devices, sessions, part, device_events
+-- uses: packed, joined, fields, devices, sessions, part, device_events
 
 -- What a connection that ended leaves of a stream: `offset` of its first unacknowledged message ('0' if there
 -- is none), `attempts`: how many copies of it count, `waited_us` ago it was last sent or came to the front.
@@ -45,4 +45,4 @@ local function close(item)
   return { 1 }
 end
 
-return replies_of(2, close)
+return packed(replies_of(2, close))

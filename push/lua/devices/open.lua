@@ -6,7 +6,7 @@
 -- which something was dropped unread, errands, epoch}. In the record that is returned, DEVICE_REREAD<stream> is
 -- where reading begins if not at the cursor. {'unknown'}: there is no such device; {'wrong'}: the secret is not
 -- its own (see lib/joined.lua). {'had'}: it is replayed, and this or a later session has the device.
--- uses: joined, fields, devices, device_errands, bind, jwt_topics, check_groups, opening, device_events
+-- uses: packed, joined, fields, devices, device_errands, bind, jwt_topics, check_groups, opening, device_events
 local FIRST_SESSION = 5
 local boot, node, retention_seconds, several = unpack(ARGV, 1, 4)
 
@@ -38,4 +38,4 @@ local function open(item)
   return { str(now), before[2], before[3], fields, truncated, take_errands(), epoch }
 end
 
-return replies_of(FIRST_SESSION, open)
+return packed(replies_of(FIRST_SESSION, open))

@@ -3,7 +3,7 @@
 -- ARGV: tokens.
 -- Returns per device that is there {token, platform, app, session, boot id of its connector, name of its
 -- node, seen}.
--- uses: fields, devices
+-- uses: packed, fields, devices
 local FIELDS = { DEVICE_PLATFORM, DEVICE_APP, DEVICE_SESSION, DEVICE_BOOT, DEVICE_NODE, DEVICE_SEEN }
 local found = {}
 for _, token in ipairs(ARGV) do
@@ -17,4 +17,4 @@ for _, token in ipairs(ARGV) do
     found[#found + 1] = device
   end
 end
-return found
+return packed(found)

@@ -5,7 +5,7 @@
 -- Returns for each message {now, offset, id} and per stream how many got it, -1 where the key that must be there
 -- is not. With an idempotency key that came before: the same answer again, or {'mismatch'} for another request.
 -- {'late'} for a message whose caller has given up; {'failed', why} for one that harms no other.
--- uses: channel, post, addressing, idempotency
+-- uses: packed, channel, post, addressing, idempotency
 local FIRST_MESSAGE = 3
 -- For all messages of the call, see `post`.
 local keep = { max_backlog = tonumber(ARGV[1]), max_shared = tonumber(ARGV[2]) }
@@ -68,4 +68,4 @@ for i = FIRST_MESSAGE, #ARGV do
   -- What Redis raises is a text, in Redis 7 a table.
   replies[#replies + 1] = done and reply or { 'failed', type(reply) == 'table' and reply.err or reply }
 end
-return replies
+return packed(replies)

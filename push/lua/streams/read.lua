@@ -4,7 +4,7 @@
 -- Returns {now, clock} and per stream {complete (1|0), entries, lost}. `complete`: no entry between
 -- `after` and `clock` is missing, so the reader may take `clock` for its position. `lost`: up to this
 -- offset unexpired entries after `after` were dropped; '0' if none was.
--- uses: entry, log
+-- uses: packed, entry, log
 local left = tonumber(ARGV[1])
 local reply = { str(now), str(stored_clock()) }
 local most, largest = 16, 0 -- entries read at a time, fewer if they are large
@@ -35,4 +35,4 @@ for i = 2, #ARGV, 3 do
   local complete, entries = read(log_key(stream), after, count)
   reply[#reply + 1] = { complete, entries, lost }
 end
-return reply
+return packed(reply)

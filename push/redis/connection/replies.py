@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import msgpack
+
 Argument = bytes | str | int
 Answer = TypeVar("Answer")
 # Makes an answer of a reply, which is what Redis says: None, int, bytes, or a list of such.
@@ -13,6 +15,11 @@ Decode = Callable[[Any], Answer]
 
 def as_it_is(reply: Any) -> Any:  # Any: it is decoded by the caller
     return reply
+
+
+def unpacked(reply: bytes) -> Any:  # Any: it is decoded by the caller
+    """What a script has packed (push/lua/lib/packed.lua): texts come as bytes, as in any reply."""
+    return msgpack.unpackb(reply, raw=True)
 
 
 def parsed_info(answer: bytes) -> dict[str, str]:
