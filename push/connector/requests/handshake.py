@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Awaitable
 
 from msgspec import UNSET
@@ -142,7 +141,7 @@ class Handshake:
 
     async def connect(self, connection: SessionConnection, wanted: ConnectRequested) -> None:
         """Open the session, or refuse: then the connection ends."""
-        device = connection.device = DeviceSession(connection, secrets.token_hex(12))
+        device = connection.device = DeviceSession(connection)
         opening = self._port.opening
         try:
             refusal = self._admit()

@@ -7,6 +7,7 @@ part is just doing for a session (reading on, reading its record again) the part
 
 from __future__ import annotations
 
+import secrets
 from collections import deque
 from collections.abc import Callable
 from enum import Enum, auto
@@ -62,6 +63,7 @@ class SessionConnection(ReadConnection, Protocol):
 MAX_REQUEST_BYTES = 256 * 1024  # of requests that wait, until no further ones are read
 # What a request costs beside its body; so its number is bounded, too.
 REQUEST_OVERHEAD_BYTES = 256
+SESSION_ID_BYTES = 12
 
 
 class Phase(Enum):
@@ -98,12 +100,12 @@ class DeviceSession:
         "user",
     )
 
-    def __init__(self, connection: SessionConnection, session_id: str) -> None:
+    def __init__(self, connection: SessionConnection) -> None:
         self.connection = connection
         self.protocol = connection.protocol
         self.codec = connection.protocol.codec
         self.send: Callable[[bytes], int] | None = None
-        self.session_id = session_id
+        self.session_id = secrets.token_hex(SESSION_ID_BYTES)
         self.token: str | None = None
         self.user: str | None = None
         self.jwt_topics: tuple[str, ...] = ()  # the topics that its JWT names
