@@ -154,7 +154,8 @@ def child(name: str, target: Target, number: int, seconds: float) -> tuple[int, 
     try:
         result = attack_on_end(name, target, number, lambda: tell(writing))
         with os.fdopen(writing, "w") as pipe:
-            pipe.write(json.dumps(result) + "\n")
+            # The first byte is waited for, also of one that failed before it began.
+            pipe.write("\n" + json.dumps(result) + "\n")
     finally:
         os._exit(0)
 

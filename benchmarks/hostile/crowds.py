@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import select
 import time
 from collections.abc import Iterable
-from http.client import HTTPConnection
+from http.client import HTTPConnection, HTTPException
 
 from benchmarks.hostile.attacker import Attacker
 from benchmarks.hostile.connections import Connection, Gone
@@ -17,14 +18,17 @@ WAIT_SECONDS = 30.0
 
 
 def call(attacker: Attacker, method: str, path: str, body: object = None) -> object:
-    """By HTTP, with the attackers' key of a backend; the body of the answer."""
+    """By HTTP, with the attackers' key of a backend; the body of the answer. Raises `Gone`."""
     connection = HTTPConnection("127.0.0.1", attacker.target.http, timeout=WAIT_SECONDS)
     headers = {"Authorization": f"Bearer {attacker.target.api_key}"}
     if body is not None:
         headers["Content-Type"] = "application/json"
-    connection.request(method, path, None if body is None else json.dumps(body), headers)
-    answer = connection.getresponse().read()
-    connection.close()
+    with contextlib.closing(connection):
+        try:
+            connection.request(method, path, None if body is None else json.dumps(body), headers)
+            answer = connection.getresponse().read()
+        except (OSError, HTTPException) as error:  # others of the flood took its place
+            raise Gone(type(error).__name__) from None
     return json.loads(answer or b"null")
 
 

@@ -15,7 +15,7 @@ from collections.abc import Hashable, Iterator
 from enum import Enum
 from functools import partial
 from itertools import count
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 from twisted.logger import Logger
@@ -26,6 +26,7 @@ from push.redis.connection.errors import StoreUnavailable
 from push.redis.keyspace import AUDIT
 from push.redis.scripts import load_script
 from push.runtime.ports import Clock, TimeOfDay
+from push.runtime.tasks import gather
 from push.runtime.timers import Debounced, SingleFlight
 from push.wire.addresses import counted_ip
 from push.wire.api.operate.audit import AuditEntry, AuditPage
@@ -203,14 +204,10 @@ class AuditTrail:
         before = _Place(*place) if place is not None else None
         found: list[tuple[_Place, AuditEntry]] = []
         for _ in range(READS_OF_A_PAGE):
-            rows = await self._before(before, since_ms, turns_of)
-            for at, entry in rows:
-                before = at
-                if key is None or entry.key == key:
-                    found.append((at, entry))
-                    if len(found) > limit:
-                        break
-            if len(found) > limit or len(rows) < READ_AT_A_TIME:
+            read = partial(self._read, before, since_ms, key, limit + 1 - len(found))
+            some, before, is_last = await self._server.patient_calls.run(turns_of, AUDIT, read)
+            found += some
+            if len(found) > limit or is_last:
                 before = found[limit - 1][0] if len(found) > limit else None
                 break
         following = None if before is None else make_cursor("audit", *before)
@@ -218,23 +215,41 @@ class AuditTrail:
         # Of one millisecond the parts are mixed: they have numbers of their own.
         return AuditPage(sorted(entries, key=lambda each: -each.ts), following)
 
-    async def _before(
-        self, before: _Place | None, since_ms: int, turns_of: Hashable
-    ) -> list[tuple[_Place, AuditEntry]]:
-        """The next `READ_AT_A_TIME` entries of all parts, the latest first."""
-        rows: list[tuple[_Place, AuditEntry]] = []
-        for number, part in enumerate(PARTS):
-            highest = "+" if before is None else f"{before.ms}-{before.seq}"
-            key = self._server.key(f"{AUDIT}{part.value}")
-            asked = ("XREVRANGE", key, highest, str(since_ms), "COUNT", READ_AT_A_TIME + 1)
-            call = partial(self._server.command, *asked)
-            reply: list[Any] = await self._server.patient_calls.run(turns_of, AUDIT, call)
-            for name, fields in reply:
-                ms, _, seq = name.decode().partition("-")
-                at = _Place(int(ms), int(seq), number)
-                if before is None or at < before:
-                    rows.append((at, _decode(fields[1])))
-        return heapq.nlargest(READ_AT_A_TIME, rows, key=lambda row: row[0])
+    async def _read(
+        self, before: _Place | None, since_ms: int, key: str | None, wanted: int
+    ) -> tuple[list[tuple[_Place, AuditEntry]], _Place | None, bool]:
+        """Of the next `READ_AT_A_TIME` entries of all parts, the latest first: at most `wanted`
+        that are of `key`; where to go on; and whether these were the last.
+
+        All in one turn: many pages may wait for the next, and what each has read would fill the
+        memory.
+        """
+        highest = "+" if before is None else f"{before.ms}-{before.seq}"
+        page = highest, str(since_ms), "COUNT", READ_AT_A_TIME + 1
+        keys = [self._server.key(f"{AUDIT}{part.value}") for part in PARTS]
+        replies = await gather(self._server.command("XREVRANGE", each, *page) for each in keys)
+        rows = (
+            (_place_of(name, number), fields[1])
+            for number, reply in enumerate(replies)
+            for name, fields in reply
+        )
+        latest = heapq.nlargest(
+            READ_AT_A_TIME, (row for row in rows if before is None or row[0] < before)
+        )
+        found: list[tuple[_Place, AuditEntry]] = []
+        for at, packed in latest:
+            before = at
+            entry = _decode(packed)
+            if key is None or entry.key == key:
+                found.append((at, entry))
+                if len(found) == wanted:
+                    break
+        return found, before, len(latest) < READ_AT_A_TIME
+
+
+def _place_of(name: bytes, part: int) -> _Place:
+    ms, _, seq = name.decode().partition("-")
+    return _Place(int(ms), int(seq), part)
 
 
 def _short(target: str) -> str:

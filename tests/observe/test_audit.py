@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from collections.abc import Hashable
 from typing import Any
 
 import pytest
 import pytest_twisted
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import Clock
 
 from push.observe import audit as audit_module
@@ -80,6 +83,45 @@ async def test_only_what_is_later_is_listed(shards: Shards) -> None:
     entry = (await trail.page(0, None, "", 10)).audit[0]
     assert await targets(trail, since=entry.ts - 1000) == ["act"]
     assert await targets(trail, since=entry.ts + 60_000) == []
+
+
+@pytest_twisted.ensureDeferred
+async def test_pages_that_wait_for_their_turn_keep_nothing_of_what_they_have_read(
+    shards: Shards, wait_until: WaitUntil, monkeypatch: Any
+) -> None:
+    trail = trail_of(shards)
+    for number in range(audit_module.READ_AT_A_TIME + 100):
+        trail.note("backend", "192.0.2.1", "PUT /x", f"{number:0200}", 204, is_admin=False)
+    await trail.store_all()
+    calls = shards.first.patient_calls
+    run, waiting = calls.run, dict[Hashable, Deferred[None]]()
+
+    async def run_after_the_others(owner: Hashable, kind: Hashable, call: Any) -> Any:
+        """Each page waits before its second turn."""
+        if owner in begun:
+            waiting[owner] = Deferred()
+            await waiting[owner]
+        begun.add(owner)
+        return await run(owner, kind, call)
+
+    begun = set[Hashable]()
+    monkeypatch.setattr(calls, "run", run_after_the_others)
+    pages = 20
+    tracemalloc.start()
+    try:
+        before_bytes, _ = tracemalloc.get_traced_memory()
+        read = [
+            Deferred.fromCoroutine(trail.page(0, "nobody", "", 10, number))
+            for number in range(pages)
+        ]
+        await wait_until(lambda: len(waiting) == pages)
+        kept_bytes = tracemalloc.get_traced_memory()[0] - before_bytes
+    finally:
+        tracemalloc.stop()
+    for turn in waiting.values():
+        turn.callback(None)
+    assert [page.audit for page in await gatherResults(read)] == [[]] * pages
+    assert kept_bytes < pages * 20_000
 
 
 @pytest_twisted.ensureDeferred
