@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import Any
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from push.http.framework.route import MAX_BODY_BYTES
+from push.runtime.owner_queue import FairSemaphore
 from push.runtime.ports import Clock
 from push.runtime.timers import sleep
 from push.wire.api.push import MAX_BATCH_ITEMS
@@ -55,7 +56,24 @@ def read_items(raw: bytes) -> list[Raw]:
     return items
 
 
-async def read_items_in_turns(clock: Clock, raw: bytes) -> Sequence[bytes | memoryview]:
+class PartTurns:
+    """A turn of the reactor works off one part, however many batches there are: each owner of such
+    has one after the other."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._one = FairSemaphore(1)
+
+    async def next(self, owner: Hashable) -> None:
+        """Returns in a turn for a part of a batch of the owner; nothing else is waited for before
+        that is worked off."""
+        async with self._one.turn(owner):
+            await sleep(self._clock, 0)
+
+
+async def read_items_in_turns(
+    turns: PartTurns, owner: Hashable, raw: bytes
+) -> Sequence[bytes | memoryview]:
     """As `read_items`; a large body is read a part at a time, so that others are served."""
     begins = _after_space(raw, 0)
     if len(raw) <= PART_BYTES or raw[begins : begins + 1] != b"[":
@@ -66,7 +84,7 @@ async def read_items_in_turns(clock: Clock, raw: bytes) -> Sequence[bytes | memo
         items.append(item)
         read_bytes += len(item)
         if read_bytes > PART_BYTES:
-            await sleep(clock, 0)
+            await turns.next(owner)
             read_bytes = 0
     return items
 

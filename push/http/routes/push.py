@@ -19,12 +19,11 @@ from push.http.framework.route import (
     Route,
     json_answer,
 )
-from push.http.routes.batches import parts_of, read_items_in_turns, too_large_item
+from push.http.routes.batches import PartTurns, parts_of, read_items_in_turns, too_large_item
 from push.pushing.content import PushContent
 from push.pushing.service import Push, PushService
 from push.pushing.targets import Target
 from push.runtime.ports import Clock
-from push.runtime.timers import sleep
 from push.wire.api.push import (
     MAX_BATCH_ITEMS,
     BatchAnswer,
@@ -50,7 +49,7 @@ _decode_base64 = msgspec.json.Decoder(bytes).decode
 
 class PushRoutes:
     def __init__(self, clock: Clock, pushing: PushService, limits: PushLimits) -> None:
-        self._clock = clock
+        self._turns = PartTurns(clock)
         self._pushing = pushing
         self._limits = limits
         self._max_item_bytes = max(MAX_BODY_BYTES, 2 * limits.max_payload_bytes)
@@ -110,11 +109,11 @@ class PushRoutes:
     )
     async def push_batch(self, call: Request) -> Response:
         owner = call.turns_of
-        items = await read_items_in_turns(self._clock, call.body)
+        items = await read_items_in_turns(self._turns, owner, call.body)
         results: list[BatchReceipt | Problem] = []
         for part in parts_of(items):
             if results:
-                await sleep(self._clock, 0)  # others are served
+                await self._turns.next(owner)  # others are served
             places = enumerate(part, len(results))
             read = [self._read_item(raw, place, call) for place, raw in places]
             good = [item for item in read if isinstance(item, Push)]

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from push.http.routes import batches
-from push.http.routes.batches import read_items, read_items_in_turns
+from push.http.routes.batches import PartTurns, read_items, read_items_in_turns
 from push.wire.api.push import MAX_BATCH_ITEMS
 from push.wire.errors import RequestError
 
@@ -70,7 +70,7 @@ class Reading:
 
     def read(self, raw: bytes) -> tuple[list[bytes], int]:
         """The items, and how many turns it took."""
-        items = Deferred.fromCoroutine(read_items_in_turns(self.clock, raw))
+        items = Deferred.fromCoroutine(read_items_in_turns(PartTurns(self.clock), "anna", raw))
         while not items.called:
             self.clock.advance(0)
         found: list[bytes] = []
@@ -124,3 +124,25 @@ def test_of_a_large_body_a_turn_reads_a_part() -> None:
 def test_a_small_body_is_read_at_once() -> None:
     items, turns = Reading().read(b"[1,2,3]")
     assert (items, turns) == ([b"1", b"2", b"3"], 1)
+
+
+def test_a_turn_works_off_one_part_of_all_batches_and_each_owner_has_one_after_the_other() -> None:
+    clock = Clock()
+    turns = PartTurns(clock)
+    done: list[str] = []
+
+    async def batch(owner: str) -> None:
+        for _ in range(2):
+            await turns.next(owner)
+            done.append(owner)
+
+    for owner in ("greedy", "greedy", "greedy", "anna"):
+        Deferred.fromCoroutine(batch(owner)).addErrback(done.append)
+    for number in range(8):
+        assert len(done) == number
+        (call,) = clock.getDelayedCalls()  # all that the next turn does
+        work, given = call.func, call.args
+        call.cancel()
+        work(*given)
+    assert len(done) == 8
+    assert done[:4] == ["greedy", "greedy", "anna", "greedy"]
