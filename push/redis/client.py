@@ -209,6 +209,12 @@ class RedisClient:
         except txredisapi.RedisError as error:
             raise self.as_our_error(str(error), error) from None
 
+    def flush(self) -> None:
+        """Send now what was asked for in this turn."""
+        for connection in (self._commands, self._durable):
+            if connection.protocol is not None:
+                connection.protocol.flush()
+
     async def last_offset(self) -> int:
         """The last offset that the server gave to any stream, in microseconds."""
         return int(await self.command("GET", self._clock_key) or 0)

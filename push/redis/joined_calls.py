@@ -138,6 +138,7 @@ class JoinedCalls(Generic[Item]):
                 left_items -= weight
         if places:
             start(self._call(places, arguments), _log_failure)
+            self._server.flush()
 
     def _encoded(self, asked: _Asked[Item], now: float) -> list[tuple[bytes, int]]:
         """Each item, and as how many it counts."""

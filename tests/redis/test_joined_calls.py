@@ -225,3 +225,24 @@ async def test_what_cannot_be_sent_fails_and_the_rest_of_its_turn_does_not(
     assert [succeeded for succeeded, _ in outcomes] == [True, False, True]
     assert outcomes[1][1].check(UnicodeEncodeError)
     assert await ids_in(store, "all") == ["m0", "m2"]
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_call_leaves_before_the_reactor_reads_what_has_come(
+    store: RedisClient, publisher: Publisher
+) -> None:
+    """That may take it long: a reactor that is busy writes last."""
+    await publish(publisher, a_message(0))
+    protocol: Any = store.connections[0]
+    waiting: list[bool] = []
+
+    def look() -> None:
+        transport = protocol.transport
+        waiting.append(bool(transport.dataBuffer or transport._tempDataBuffer))
+        waiting.append(protocol.unanswered > 0)
+
+    published = ensureDeferred(publish(publisher, a_message(1)))
+    store.reactor.callLater(0, look)  # after the call, and before anything is read or written
+
+    await published
+    assert waiting == [False, True]

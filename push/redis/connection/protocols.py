@@ -73,6 +73,18 @@ class RedisProtocol(txredisapi.RedisProtocol):
         self._asked.append((answer, self._monotonic(), replies))
         return answer
 
+    def flush(self) -> None:
+        """Send the commands of this turn now. The reactor does that after all that it reads, which
+        may take it long. (With TLS it does.)"""
+        transport = self.transport
+        if (
+            isinstance(transport, FileDescriptor)
+            and transport.connected
+            and not transport.disconnecting
+            and transport._tempDataBuffer  # it has no public name: what was written in this turn
+        ):
+            transport.doWrite()  # an error of it is seen by the reactor, too
+
     def dataReceived(self, data: bytes, unpause: bool = False) -> None:
         self.received_at = self._monotonic()
         if len(data) == USUAL_READ_BYTES:
