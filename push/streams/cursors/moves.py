@@ -21,8 +21,9 @@ from push.session.subscription import (
 )
 from push.streams.ledger import is_listed
 
-# Of moves that go together, one at least: each message of each move costs time, here and in Redis.
-MOST_MESSAGES = 2000
+# Of moves that go together, one at least: each message of each move costs time, here and in Redis,
+# which does nothing else meanwhile.
+MOST_MESSAGES = 500
 
 _encode = msgspec.msgpack.Encoder().encode
 
