@@ -11,11 +11,13 @@ from push.connector.limits.read_queue import (
     BYTES_PER_TURN,
     FRAMES_AT_ONCE_PER_TURN,
     OVER_RATE_SECONDS,
+    REQUESTS_AT_ONCE_PER_TURN,
     PausedReading,
     ReadQueue,
 )
 from push.connector.limits.session_rates import Rates
 from tests.conftest import LoggedErrors
+from tests.turns import turn
 
 FRAME_BYTES = 10
 SLICE_BYTES = 1000
@@ -62,13 +64,7 @@ class World:
         )
 
     def turn(self) -> None:
-        """What is due now, as one turn of the reactor does it: what that asks for comes later."""
-        due = [call for call in self.clock.calls if call.getTime() <= self.clock.seconds()]
-        for call in due:
-            if call.active():
-                self.clock.calls.remove(call)
-                call.called = 1
-                call.func(*call.args, **call.kw)
+        turn(self.clock)
 
     def settle(self) -> int:
         """Turns until nothing waits."""
@@ -351,3 +347,20 @@ def test_a_flood_that_is_of_no_use_is_read_at_a_rate(world: World) -> None:
     assert reads <= 4 / ASIDE_SECONDS + 1
     world.queue.stop()
     assert world.clock.getDelayedCalls() == []
+
+
+def test_of_many_requests_that_come_at_once_few_begin_in_a_turn(world: World) -> None:
+    """Of those that are refused at once as well: no other turn of the reactor passes between."""
+    peer, begun = Peer(world), 0
+    while (wait := world.queue.turn_of(peer)) is None:
+        begun += 1
+        assert begun <= REQUESTS_AT_ONCE_PER_TURN
+    assert begun == REQUESTS_AT_ONCE_PER_TURN
+    waiting = [wait, *(world.queue.turn_of(peer) for _ in range(20))]
+    turns = 0
+    while not all(each is not None and each.called for each in waiting):
+        world.turn()
+        turns += 1
+    assert 2 < turns < 20
+    assert world.queue.turn_of(peer) is None
+    world.queue.stop()
