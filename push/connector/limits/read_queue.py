@@ -9,7 +9,7 @@ Those that have not asked for a session yet have a line of their own, whatever t
 handshakes, credentials, openings of WebSockets): it works for a bounded time in a turn. While most
 of them come to nothing the line rests for longer than it has worked, so that most of the time is
 left to sessions. So does the line of connections that have used up a tenth of what they may send at
-once.
+once, or have sent something that took long to read.
 
 A connection whose turn it is, but which is over a limit (its rates, requests that wait, answers
 that it does not read), waits aside until it is not.
@@ -220,9 +220,11 @@ class ReadQueue:
     def charge(
         self, connection: ReadConnection, frames: int, size_bytes: int, now: float | None = None
     ) -> None:
-        """What was just worked off counts for the rates of `connection`."""
+        """What was just worked off counts for the rates of `connection`; `now`: when that began."""
         if now is None:
             now = self._reactor.seconds()
+        else:
+            self._rates.took(connection, self._reactor.seconds() - now, now)
         self._frames_at_once += frames
         if self._frames_at_once > FRAMES_AT_ONCE_PER_TURN and not self.is_busy:
             self.is_busy = True
