@@ -86,35 +86,31 @@ class DeviceReader:
         return "devices"
 
     def doRead(self) -> None:
-        seconds = self._reactor.seconds
+        transports, seconds = self._transports, self._reactor.seconds
         end = seconds() + SECONDS_PER_TURN
         for _ in range(0, READS_PER_TURN, READS_AT_ONCE):
             ready = self._poll.poll(0, READS_AT_ONCE)
-            if not self._read(ready, end) or len(ready) < READS_AT_ONCE:
+            for place, (number, events) in enumerate(ready):
+                if place and seconds() >= end:
+                    self._put_back(ready[place:])
+                    return
+                transport = transports.get(number)
+                if transport is None:
+                    continue  # one before it in this turn has ended it
+                try:
+                    reason = transport.read()
+                except Exception:
+                    log.failure(
+                        "Data of a device could not be read", event="connection.read_failed"
+                    )
+                    self._end(transport, Failure())
+                    continue
+                if reason is not None:
+                    self._end(transport, reason)
+                elif events != _DATA:
+                    self.read_again(transport)  # the end of it, which came with the data
+            if len(ready) < READS_AT_ONCE or seconds() >= end:
                 return  # what is left is in the `epoll`: the reactor calls again
-
-    def _read(self, ready: list[tuple[int, int]], end: float) -> bool:
-        """Read those that are `ready`, in this turn until `end`; whether there is time left."""
-        transports, seconds = self._transports, self._reactor.seconds
-        for place, (number, events) in enumerate(ready):
-            if place and seconds() >= end:
-                self._put_back(ready[place:])
-                return False
-            transport = transports.get(number)
-            if transport is None:
-                continue  # one before it in this turn has ended it
-            try:
-                reason = transport.read()
-            except Exception:
-                log.failure("Data of a device could not be read", event="connection.read_failed")
-                self._end(transport, Failure())
-                continue
-            if reason is not None:
-                self._end(transport, reason)
-            elif events != _DATA:
-                self.read_again(transport)  # the end of it, which came with the data
-        has_time: bool = seconds() < end
-        return has_time
 
     def _put_back(self, unread: list[tuple[int, int]]) -> None:
         for number, _ in unread:
