@@ -64,8 +64,8 @@ class Receiver(Protocol):
 class Hub:
     """All streams that this connector follows on one Redis server.
 
-    `name` is that of the connector's own channel for the nonce. While `may_hand_on()` is false,
-    what comes is kept. `is_late()`: changes may have been answered before this connector has
+    `name` is that of the connector's own channel for the nonce. While `may_hand_on(server)` is
+    false, what comes is kept. `is_late()`: changes may have been answered before this connector has
     received them.
     """
 
@@ -78,7 +78,7 @@ class Hub:
         receiver: Receiver,
         name: str,
         *,
-        may_hand_on: Callable[[], bool] = lambda: True,
+        may_hand_on: Callable[[RedisClient], bool] = lambda server: True,
         is_late: Callable[[], bool] = lambda: False,
     ) -> None:
         self.channels: dict[str, Channel] = {}
@@ -220,7 +220,7 @@ class Hub:
         """Everything that came in this turn goes out, joined by stream."""
         self._turn_call = None
         now_us = self._server.clock.observe(max(map(_HANDED, self.pending)))
-        self._is_held = not self._may_hand_on()
+        self._is_held = not self._may_hand_on(self._server)
         if self._is_held:
             self._turn_call = self._reactor.callLater(HELD_SECONDS, self._end_turn)
             return
