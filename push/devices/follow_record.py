@@ -194,7 +194,7 @@ class FollowRecords:
     ) -> RemotePart:
         """The part may still have other streams than these: their end has not reached it yet."""
         server = self._shards[number]
-        reply = _taken(await server.replayed.run(_take, arguments, arguments))
+        reply = _taken(await server.run(_take, [], arguments, replay=arguments))
         if reply is None:
             raise RequestError("unavailable", TAKEN_OVER_REASON, after_seconds=1)
         now_us, fields, truncated = reply
