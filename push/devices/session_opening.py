@@ -114,7 +114,9 @@ class SessionOpening:
         if token is None:
             assert claims is not None
             return await self._open_user(asked, claims)
-        cursors = await self._cursors_of(asked, token, claims, ip)
+        cursors = asked.cursors
+        if len(cursors) > MANY_CURSORS or isinstance(asked, StreamConnect):
+            cursors = await self._known_cursors(asked, token, claims, ip)
         number = self._shards.number_of(device_stream(token))
         item = self._item_of(asked, token, claims, cursors, session, number)
         # A cursor may pass thousands of messages, each of which is counted.
@@ -172,7 +174,7 @@ class SessionOpening:
         if asked.token is not None and asked.secret is not None:
             await self._devices.verify(asked.token, asked.secret, ip)
 
-    async def _cursors_of(
+    async def _known_cursors(
         self, asked: ConnectRequest, token: str, claims: Claims | None, ip: str
     ) -> dict[str, str]:
         """Where the client says that it is, as far as the device may follow that."""
