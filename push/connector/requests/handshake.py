@@ -231,7 +231,7 @@ class Handshake:
             wanted.message_id,
             body,
             wanted.body,
-            expires_at=self._expires_at(opened.expires_s),
+            expires_at=None if opened.expires_s is None else self._expires_at(opened.expires_s),
             now=now,
         )
         self._counters.connected += 1
@@ -248,10 +248,8 @@ class Handshake:
         device.connection.flush()
         device.connection.tell_session()
 
-    def _expires_at(self, expires_s: int | None) -> float | None:
+    def _expires_at(self, expires_s: int) -> float:
         """When credentials end, on the reactor's clock, for an end by the server's clock."""
-        if expires_s is None:
-            return None
         left_ms = (expires_s + LEEWAY_SECONDS) * 1000 - self._clock.now_ms()
         return float(self._reactor.seconds() + left_ms / 1000)
 
@@ -316,7 +314,6 @@ class Handshake:
             session.refuse_renewal(wanted.message_id, as_refusal(error))
         else:
             expires_at = self._expires_at(claims.expires_s)
-            assert expires_at is not None
             session.renewed(wanted.message_id, claims.expires_s * 1000, expires_at)
         device.connection.flush()
 
