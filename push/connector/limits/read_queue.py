@@ -31,8 +31,7 @@ from push.connector.limits.counts import (
     LimitCounts,
 )
 from push.connector.limits.large_requests import LargeRequests
-from push.connector.limits.line import Line
-from push.connector.limits.newcomers import LONG_RESTS, SECONDS_PER_TURN, Newcomers
+from push.connector.limits.line import LONG_RESTS, SECONDS_PER_TURN, Line, Newcomers
 from push.connector.limits.session_rates import Rates, SessionRates
 from push.runtime.places import Places
 from push.runtime.ports import Clock
@@ -200,7 +199,12 @@ class ReadQueue:
             paused.start = 0
             self._stop(connection, paused)
             return
-        start = 0 if self._must_wait(connection) else connection.take_slice(data, 0)
+        waits = (
+            self.is_busy
+            or connection.is_newcomer
+            or self._rates.has_used_much(connection, self._reactor.seconds())
+        )
+        start = 0 if waits else connection.take_slice(data, 0)
         if start == len(data) or not connection.is_read:
             return
         paused = connection.paused
@@ -209,13 +213,6 @@ class ReadQueue:
         else:  # the slice was too much already
             self.waiting_bytes += len(data) - start
             paused.data, paused.start = data, start
-
-    def _must_wait(self, connection: ReadConnection) -> bool:
-        return (
-            self.is_busy
-            or connection.is_newcomer
-            or self._rates.has_used_much(connection, self._reactor.seconds())
-        )
 
     def charge(
         self, connection: ReadConnection, frames: int, size_bytes: int, now: float | None = None
