@@ -14,6 +14,7 @@ from push.connector.sessions.sharded_streams import ShardedStreams
 from push.connector.transport.connection import DeviceConnection, GatewayOfConnections
 from push.connector.transport.event_stream import WINDOW_FULL, StreamConnection, replace_protocol
 from push.runtime.ports import Clock
+from push.runtime.tasks import for_each
 from push.runtime.timers import Debounced
 from push.session.event_stream import StreamSession
 from push.session.server_answers import SessionLimits
@@ -119,18 +120,20 @@ class EventStreams:
 
     def _acknowledge_all(self) -> None:
         connections, self._unacknowledged = self._unacknowledged, {}
-        for connection in connections:
-            self.acknowledge_written(connection)
+        for_each(connections, self.acknowledge_written)
         # At most once: the next request of a client does not read what was written to this one.
         self._gateway.streams.cursors.write_now()
-        for connection in connections:
-            protocol = connection.protocol
-            if protocol.is_full and not connection.blocked and protocol.state is State.OPEN:
-                device = connection.device
-                if device is not None and device.token is not None:
-                    self._gateway.limits.reconnects.give_back(device.token, connection.ip)
-                reason = "as much as the window takes was written"
-                self._gateway.abandoned(connection, WINDOW_FULL, reason)
+        for_each(connections, self._end_full)
+
+    def _end_full(self, connection: StreamConnection) -> None:
+        """A client takes what its window takes, and comes again."""
+        protocol = connection.protocol
+        if protocol.is_full and not connection.blocked and protocol.state is State.OPEN:
+            device = connection.device
+            if device is not None and device.token is not None:
+                self._gateway.limits.reconnects.give_back(device.token, connection.ip)
+            reason = "as much as the window takes was written"
+            self._gateway.abandoned(connection, WINDOW_FULL, reason)
 
     def acknowledge_written(self, connection: StreamConnection) -> None:
         protocol, device = connection.protocol, connection.device

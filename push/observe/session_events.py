@@ -90,6 +90,12 @@ class SessionEvents:
             self._timelines.count(session.token, session.session_id, "dropped", reason)
         self._show("dropped", session, message=message_id, reason=reason)
 
+    def lost(self, count: int, reason: str, session: ObservedSession) -> None:
+        """The same of so many messages, which all sessions of a stream lost: those that look now
+        are not shown each of them for each session."""
+        if session.token is not None:
+            self._timelines.count(session.token, session.session_id, "dropped", reason, count)
+
     def repaired(self, stream: str, sessions: Sequence[ObservedSession]) -> None:
         """What the channel of `stream` lost was read from the log for the sessions that follow."""
         if len(sessions) <= MAX_FOLLOWERS_TOLD:

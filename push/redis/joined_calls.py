@@ -118,10 +118,13 @@ class JoinedCalls(Generic[Item]):
         arguments = [*self._arguments]
         left_bytes, left_items = MAX_BYTES, self._max_items
         for asked in waiting:
-            waited_us = int((now - asked.asked_at) * MICROSECONDS)
-            for place, item in enumerate(asked.items):
-                item.waited_us = waited_us
-                argument, weight = _encode(item), self._weight_of(item)
+            try:
+                encoded = self._encoded(asked, now)
+            except Exception as error:  # the others have theirs
+                if not asked.answered.called:
+                    asked.answered.errback(error)
+                continue
+            for place, (argument, weight) in enumerate(encoded):
                 if places and (weight > left_items or len(argument) > left_bytes):
                     start(self._call(places, arguments), _log_failure)
                     places, arguments = [], [*self._arguments]
@@ -130,7 +133,17 @@ class JoinedCalls(Generic[Item]):
                 arguments.append(argument)
                 left_bytes -= len(argument)
                 left_items -= weight
-        start(self._call(places, arguments), _log_failure)
+        if places:
+            start(self._call(places, arguments), _log_failure)
+
+    def _encoded(self, asked: _Asked[Item], now: float) -> list[tuple[bytes, int]]:
+        """Each item, and as how many it counts."""
+        waited_us = int((now - asked.asked_at) * MICROSECONDS)
+        encoded = []
+        for item in asked.items:
+            item.waited_us = waited_us
+            encoded.append((_encode(item), self._weight_of(item)))
+        return encoded
 
     async def _call(self, places: list[_Place[Item]], arguments: list[Argument]) -> None:
         server, script = self._server, self._script

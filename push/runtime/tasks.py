@@ -13,15 +13,19 @@ from twisted.internet.defer import (
     FirstError,
     gatherResults,
 )
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from push.runtime.ports import Clock, as_twisted
 from push.runtime.timers import Debounced
 
+log = Logger()
+
 MOST_REST_SECONDS = 0.1  # between two rounds
 
 Result = TypeVar("Result")
 Owner = TypeVar("Owner")
+Item = TypeVar("Item")
 
 
 def start(
@@ -44,6 +48,15 @@ def start(
         failed(Failure())
     else:
         waits_for.addBoth(lambda result: start(job, failed, result))
+
+
+def for_each(items: Iterable[Item], work: Callable[[Item], object]) -> None:
+    """`work` for each, whatever becomes of the others: for what nobody asks for again."""
+    for item in items:
+        try:
+            work(item)
+        except Exception:
+            log.failure("What is done for each was not done for one", event="runtime.one_failed")
 
 
 class TaskGroup:

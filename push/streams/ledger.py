@@ -275,15 +275,19 @@ class EphemeralCounts:
         key = (id, token, code, stream) if is_listed(stream) else (id, "", code, "")
         counts[key] = counts.get(key, 0) + count
 
-    def happened(self, stream: str, id: str, holders: Sequence[CountedSession], code: str) -> None:
-        """The same to message `id` for all of `holders`."""
+    def happened(
+        self, stream: str, ids: Sequence[str], holders: Sequence[CountedSession], code: str
+    ) -> None:
+        """The same to each of the messages `ids` for all of `holders`."""
         if is_listed(stream):
-            for holder in holders:
-                self.count(stream, holder.token, id, code)
+            for id in ids:
+                for holder in holders:
+                    self.count(stream, holder.token, id, code)
             return
         devices = sum([holder.token is not None for holder in holders])
         if devices:
-            self.count(stream, "", id, code, devices)
+            for id in ids:
+                self.count(stream, "", id, code, devices)
 
     async def stop(self) -> None:
         """Write what waits."""

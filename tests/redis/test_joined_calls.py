@@ -208,3 +208,20 @@ async def test_what_is_asked_for_during_a_call_waits_for_its_answer_unless_it_fi
 
     assert await calls_during(store, work) == calls
     assert await store.command("XLEN", store.key("log:all")) == count + 2
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_cannot_be_sent_fails_and_the_rest_of_its_turn_does_not(
+    store: RedisClient, publisher: Publisher
+) -> None:
+    """Else all who asked in that turn would wait for ever."""
+    messages = [a_message(n) for n in range(3)]
+    messages[1] = structs.replace(messages[1], content='"\ud800"')  # it has no bytes
+
+    outcomes = await DeferredList(
+        [ensureDeferred(publish(publisher, each)) for each in messages], consumeErrors=True
+    )
+
+    assert [succeeded for succeeded, _ in outcomes] == [True, False, True]
+    assert outcomes[1][1].check(UnicodeEncodeError)
+    assert await ids_in(store, "all") == ["m0", "m2"]

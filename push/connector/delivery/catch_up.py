@@ -16,6 +16,7 @@ from push.connector.sessions.sharded_streams import ServerStreams, ShardedStream
 from push.connector.transport.timing_wheel import TimingWheel
 from push.redis.connection.errors import StoreUnavailable
 from push.runtime.ports import Clock, DelayedCall
+from push.runtime.tasks import for_each
 from push.session.delivery_policy import DeliveryPolicy
 from push.session.entry import PART_BYTES, Entry
 from push.session.subscription import EXPIRED, Subscription
@@ -256,8 +257,7 @@ class CatchUp:
     def _retry(self) -> None:
         self._retry_call = None
         stalled, self._stalled = self._stalled, set()
-        for device in stalled:
-            self.wake(device)
+        for_each(stalled, self.wake)
 
 
 def _is_behind(device: DeviceSession) -> bool:

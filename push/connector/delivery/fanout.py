@@ -8,6 +8,9 @@ round. What one session gets in a turn from several streams leaves in one write.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
+
+from twisted.logger import Logger
 
 from push.connector.delivery.rounds import Pairs, Round, counted_bytes
 from push.connector.delivery.tracing import DeliverySpans
@@ -17,8 +20,9 @@ from push.connector.sessions.port import GatewayPort
 from push.connector.transport.connection import write_to_all
 from push.connector.transport.timing_wheel import TimingWheel
 from push.runtime.ports import Clock
+from push.runtime.tasks import for_each
 from push.runtime.tracing import Tracer
-from push.runtime.turn_share import TurnTime
+from push.runtime.turn_share import TurnShare, TurnTime
 from push.session.delivery_policy import DeliveryPolicy
 from push.session.entry import Batch, Entry
 from push.session.subscription import TOO_LARGE, Subscription
@@ -29,8 +33,13 @@ from push.wire.bodies import MIN_CLIENT_MAX_FRAME_BYTES
 from push.wire.codecs.codec import Codec
 from push.wire.codecs.text import TEXT
 
+log = Logger()
+
 SLICE = 500  # sessions to which is written in a turn
-PIECE = 250  # after so many it is looked whether there is time for more
+PIECE = 250  # after so many writes it is looked whether there is time for more
+# What is done for single sessions of many: for so many at once, so often in a turn.
+AT_ONCE = 32
+AFTERWARDS_PER_TURN = 16
 # Written in a turn to those that follow with many others (see `counted_bytes`). Half of it is for
 # what is written whole.
 BYTES_PER_TURN = 1024 * 1024
@@ -40,6 +49,7 @@ FITS_ALL_BYTES = MIN_CLIENT_MAX_FRAME_BYTES - TEXT.push_envelope_bytes
 
 Targets = Iterable[tuple[DeviceSession, Subscription]]
 _Write = Callable[[list[DeviceSession], bytes], None]
+_SeeTo = Callable[[DeviceSession], object]
 
 
 class FanOut:
@@ -69,7 +79,7 @@ class FanOut:
         self._goes_on = False  # in the next turn
         self._left_bytes = BYTES_PER_TURN  # that may be written in this turn
         self._turn = TurnWrites()
-        self._behind: list[DeviceSession] = []
+        self._afterwards = TurnShare(turn_time, AFTERWARDS_PER_TURN)
 
     def stop(self) -> None:
         self._rounds.clear()
@@ -78,9 +88,7 @@ class FanOut:
         """Hand a batch of `channel` to all its followers."""
         current = self._rounds.get(channel)
         if current is not None:
-            lost = [entry for entry in batch.entries if not current.add(entry)]
-            if lost:
-                self._lost_by_all(channel, lost)
+            current.lost += [entry.id for entry in batch.entries if not current.add(entry)]
             return
         followers = channel.followers  # our sessions
         if len(followers) <= FEW or self._fits_in_turn(batch, len(followers)):
@@ -99,22 +107,20 @@ class FanOut:
 
     def end_turn(self) -> None:
         """All batches of this turn are in: write what was queued per device, and begin with what
-        takes several turns, which may be of the same streams.
-
-        Then those read on that are behind. One that finds the next entries in memory does so at
-        once: it must not overtake what was queued, nor end its following amid a batch.
-        """
+        takes several turns, which may be of the same streams."""
         self._turn.write()
         if not self._goes_on:
             self._run_slices()
-        self._wake_behind()
         if self._tracer is not None:
             self._deliveries.end()
 
-    def _wake_behind(self) -> None:
-        behind, self._behind = self._behind, []
-        for device in behind:
-            self._port.catch_up.wake(device)
+    def _see_to(self, devices: list[DeviceSession], see_to: _SeeTo) -> None:
+        """In the next turns: they may be all that follow a stream. One that reads on and finds the
+        next entries in memory gets them at once: it must not overtake what is queued, nor end its
+        following amid a batch."""
+        for start in range(0, len(devices), AT_ONCE):
+            some = devices[start : start + AT_ONCE]
+            self._afterwards.later(partial(for_each, some, see_to))
 
     def gap_closed(self, channel: Channel) -> None:
         """What the channel lost was read from the log."""
@@ -123,9 +129,9 @@ class FanOut:
 
     def wake_followers(self, channel: Channel) -> None:
         """Sessions that wait may join the channel."""
-        for device, subscription in list(channel.followers.items()):
-            if not subscription.live:
-                self._port.catch_up.wake(device)
+        followers = channel.followers.items()
+        behind = [device for device, subscription in followers if not subscription.live]
+        self._see_to(behind, self._port.catch_up.wake)
 
     def _run_slices(self) -> None:
         """A piece of each round in turn, as far as this turn goes; the rest in the next ones."""
@@ -134,7 +140,8 @@ class FanOut:
         try:
             while self._rounds:
                 channel, current = next(iter(self._rounds.items()))
-                most = min(PIECE, left, self._left_bytes // current.size_bytes)
+                most = min(PIECE // len(current.batches), left)
+                most = min(most, self._left_bytes // current.size_bytes)
                 piece = current.next_piece(max(most, 1))
                 left -= len(piece)
                 self._left_bytes -= len(piece) * current.size_bytes
@@ -157,36 +164,51 @@ class FanOut:
     def _go_on(self) -> None:
         self._goes_on = False
         self._run_slices()
-        self._wake_behind()
 
     def _end_round(self, ended: Round) -> None:
         channel = ended.channel
-        if ended.deliveries is not None:
-            ended.deliveries.end()
-        if ended.fell_behind:
-            self._leave_to_log(channel, ended.left_to_log)
         following = ended.next_round(self._tracer)
         if following is not None:
             self._rounds[channel] = following
+        if ended.fell_behind:
+            self._leave_to_log(channel.followers.items(), ended.left_to_log)
+        if ended.lost:
+            self._lost_by_all(ended)
+        if ended.deliveries is not None:
+            ended.deliveries.end()
 
-    def _leave_to_log(self, channel: Channel, controls: list[Entry]) -> None:
-        """What came during a round was too much, `controls` among it: all sessions read on in the
-        log. Those that did before learn at once what ends their stream, as ever: they may have no
-        room for long."""
-        for device, subscription in list(channel.followers.items()):
-            if subscription.live:
-                subscription.live = False
-                self._behind.append(device)
-            else:
-                for entry in controls:
-                    self._port.subscriptions.changed(device, entry)
+    def _leave_to_log(self, targets: Targets, controls: Iterable[Entry]) -> None:
+        """What came was too much, `controls` among it: all sessions read on in the log. Those that
+        did before learn soon what ends their stream, as ever: they may have no room for long."""
+        behind: list[DeviceSession] = []
+        were_behind: list[DeviceSession] = []
+        for device, subscription in targets:
+            (behind if subscription.live else were_behind).append(device)
+            subscription.live = False
+        self._see_to(behind, self._port.catch_up.wake)
+        for entry in controls:
+            self._see_to(were_behind, partial(self._tell, entry))
+
+    def _tell(self, entry: Entry, device: DeviceSession) -> None:
+        self._port.subscriptions.changed(device, entry)
 
     def _hand_out(self, channel: Channel, batch: Batch, targets: Targets, write: _Write) -> None:
-        if batch.excluded:
-            targets = self._hand_out_apart(channel, batch, targets, write)
-        others = self._hand_out_whole(channel, batch, targets, write)
-        if others:
-            self._hand_out_singly(channel, batch, others, write)
+        try:
+            others = targets
+            if batch.excluded:
+                others = self._hand_out_apart(channel, batch, targets, write)
+            others = self._hand_out_whole(channel, batch, others, write)
+            if others:
+                self._hand_out_singly(channel, batch, others, write)
+        except Exception:
+            log.failure(
+                "Messages of {stream} were not handed to some of its sessions",
+                stream=channel.stream,
+                event="connector.hand_out_failed",
+            )
+            for _, subscription in targets:
+                subscription.live = False  # as far as it got is not known: they read on in the log
+            self._see_to([device for device, _ in targets], self._port.catch_up.wake)
 
     def _hand_out_apart(
         self, channel: Channel, batch: Batch, targets: Targets, write: _Write
@@ -276,8 +298,8 @@ class FanOut:
             policy.note_written(channel.stream, written_before)
             if not batch.excluded:  # such notes have no ledger
                 counts = self._port.streams.counts
-                for entry in batch.entries:
-                    counts.happened(channel.stream, entry.id, devices, WRITTEN)
+                ids = [entry.id for entry in batch.entries]
+                counts.happened(channel.stream, ids, devices, WRITTEN)
             write(devices, batch.encoded(codec))
         return others
 
@@ -290,6 +312,7 @@ class FanOut:
         now, cursors = self._reactor.seconds(), self._port.streams.cursors
         due_slot = self._wheel.slot_of(now + self._redeliver_after_seconds)
         targets = list(targets)
+        behind: list[DeviceSession] = []
         for device, subscription in targets:
             connection = device.connection
             if connection.blocked:
@@ -310,13 +333,14 @@ class FanOut:
             if connection.due_slot > due_slot:
                 self._wheel.put(connection, due_slot)
             if was_live and not subscription.live:
-                self._behind.append(device)
+                behind.append(device)
+        self._see_to(behind, self._port.catch_up.wake)
         policy.note_written(channel.stream, written_before)
         if batch.controls:
             self._turn.write()  # what came before it, before a device is told what it ends
+        devices = [device for device, _ in targets] if batch.controls else []
         for entry in batch.controls:  # then `targets` are all sessions
-            for device, _ in targets:
-                self._port.subscriptions.changed(device, entry)
+            for_each(devices, partial(self._tell, entry))
 
     def _blocked(self, device: DeviceSession, subscription: Subscription, batch: Batch) -> None:
         """Stored messages stay in the log until the device drains; others may wait a little."""
@@ -342,13 +366,14 @@ class FanOut:
         if device.protocol.state is State.OPEN:
             self.lost_qos0 += batch.count_without(device.user)
 
-    def _lost_by_all(self, channel: Channel, entries: list[Entry]) -> None:
-        """Messages that are in no log came when a long fan-out had no room for them. There may be
-        thousands of sessions: they are only counted, and the timelines of devices do not tell."""
-        holders = [device for device in channel.followers if device.protocol.state is State.OPEN]
-        self.lost_qos0 += len(holders) * len(entries)
-        for entry in entries:
-            self._port.streams.counts.happened(channel.stream, entry.id, holders, CONGESTED)
+    def _lost_by_all(self, ended: Round) -> None:
+        """Messages that are in no log came when a long fan-out had no room for them."""
+        open_, lost = State.OPEN, ended.lost
+        targets = ended.still_following(ended.targets)
+        holders = [device for device, _ in targets if device.protocol.state is open_]
+        self.lost_qos0 += len(holders) * len(lost)
+        self._port.streams.counts.happened(ended.channel.stream, lost, holders, CONGESTED)
+        self._see_to(holders, partial(self._port.session_events.lost, len(lost), "congested"))
 
     def _lost(self, device: DeviceSession, subscription: Subscription, entry: Entry) -> None:
         """A message that is in no log was not handed out, because there was no room."""

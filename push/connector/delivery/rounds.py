@@ -31,6 +31,7 @@ class Round:
         "fell_behind",
         "left",
         "left_to_log",
+        "lost",
         "place",
         "size_bytes",
         "targets",
@@ -53,6 +54,7 @@ class Round:
         self._typing: dict[str, Entry] = {}  # by the user: the last is enough
         self.fell_behind = False  # something that came is to be read in the log
         self.left_to_log: list[Entry] = []  # of that, entries for the connector
+        self.lost: list[str] = []  # ids of messages for which there was no room
 
     @property
     def is_over(self) -> bool:

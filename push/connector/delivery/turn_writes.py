@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from push.connector.sessions.device_session import DeviceSession
 from push.connector.transport.connection import write_to_all
+from push.runtime.tasks import for_each
 from push.session.entry import PART_BYTES
 from push.session.transitions import State
 
@@ -39,15 +40,19 @@ class TurnWrites:
 def _write(waiting: Mapping[DeviceSession, _Parts]) -> None:
     """To those that may still be written to; the same parts to many at once."""
     closing = State.CLOSING
+    groups: list[tuple[list[DeviceSession], _Parts]] = []
     alike: list[DeviceSession] = []
     last: _Parts = ()
     for device, parts in waiting.items():
         if device.send is None and device.protocol.state is closing:
             continue
-        if parts is not last and alike:
-            write_to_all(alike, b"".join(last))
-            alike = []
-        last = parts
+        if parts is not last:
+            alike, last = [], parts
+            groups.append((alike, parts))
         alike.append(device)
-    if alike:
-        write_to_all(alike, b"".join(last))
+    for_each(groups, _write_alike)
+
+
+def _write_alike(group: tuple[list[DeviceSession], _Parts]) -> None:
+    devices, parts = group
+    write_to_all(devices, b"".join(parts))

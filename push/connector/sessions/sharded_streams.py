@@ -149,9 +149,9 @@ class ShardedCounts:
         self._counts[self._shards.number_of(stream)].count(stream, token, id, code)
 
     def happened(
-        self, stream: str, id: str, connections: Sequence[DeviceSession], code: str
+        self, stream: str, ids: Sequence[str], connections: Sequence[DeviceSession], code: str
     ) -> None:
-        self._counts[self._shards.number_of(stream)].happened(stream, id, connections, code)
+        self._counts[self._shards.number_of(stream)].happened(stream, ids, connections, code)
 
     async def stop(self) -> None:
         await gather(counts.stop() for counts in self._counts)

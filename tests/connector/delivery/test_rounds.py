@@ -181,7 +181,7 @@ async def test_what_ends_a_stream_does_not_overtake_what_came_before_it(
 
 @pytest_twisted.ensureDeferred
 async def test_what_a_round_has_no_room_for_is_counted_once_for_all(
-    device: Any, node: Node, monkeypatch: pytest.MonkeyPatch
+    device: Any, node: Node, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It may be lost to thousands of sessions. Those that end lose nothing."""
     for _ in range(3):
@@ -191,16 +191,56 @@ async def test_what_a_round_has_no_room_for_is_counted_once_for_all(
     counted: list[Any] = []
     counts = node.gateway.streams.counts._counts[0]
     monkeypatch.setattr(counts, "count", lambda *what: counted.append(what))
-    current = fan_out._rounds[channel] = Round(channel, [Batch([entry(1)])], None)
+    fan_out._rounds[channel] = Round(channel, [Batch([entry(1)])], None)
     for _ in range(ROOM):
-        assert current.add(entry(0))
+        fan_out.batch(channel, Batch([entry(0)]))
     before = fan_out.lost_qos0
 
     fan_out.batch(channel, Batch([entry(0)]))
+    fan_out.batch(channel, Batch([entry(0)]))
+    fan_out._end_round(fan_out._rounds.pop(channel))
 
     fan_out._rounds.clear()
-    assert fan_out.lost_qos0 == before + 2
-    assert counted == [("all", "", "m0", CONGESTED, 2)]
+    assert fan_out.lost_qos0 == before + 4
+    assert counted == [("all", "", "m0", CONGESTED, 2)] * 2
+    timelines = node.domain.observer.timelines
+    await wait_until(lambda: len(timelines._counts) == 2)
+    [told] = (await timelines.page(next(iter(timelines._counts)).token, "", 1)).events
+    assert (told.event, told.reason, told.n) == ("dropped", "congested", 2)
+
+
+@pytest_twisted.ensureDeferred
+async def test_of_all_that_are_to_read_on_a_turn_wakes_a_bounded_number(
+    device: Any, node: Node, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the reason for which they are behind."""
+    monkeypatch.setattr(fanout, "AT_ONCE", 2)
+    count = 9
+    await gatherResults([Deferred.fromCoroutine(device()) for _ in range(count)])
+    fan_out, channel = node.gateway.fanout, node.hub.channels["all"]
+    await wait_until(lambda: all(each.live for each in channel.followers.values()))
+    woken: list[int] = []  # by turn
+    catch_up, turn_time = node.gateway.catch_up, node.gateway._turn_time
+
+    def wake(_session: Any) -> None:
+        woken.append(turn_time.turn)
+
+    monkeypatch.setattr(catch_up, "wake", wake)
+    monkeypatch.setattr(TurnTime, "is_over", property(lambda self: True))
+
+    def behind_as_there_was_too_much() -> None:
+        fan_out._leave_to_log(channel.followers.items(), [])
+
+    for fall_behind in (
+        behind_as_there_was_too_much,
+        lambda: fan_out.wake_followers(channel),
+        lambda: fan_out.gap_closed(channel),
+    ):
+        woken.clear()
+        fall_behind()
+        assert not woken, "what is queued for them comes first"
+        await wait_until(lambda: len(woken) == count)
+        assert max(woken.count(turn) for turn in woken) == 2
 
 
 @pytest_twisted.ensureDeferred

@@ -12,6 +12,7 @@ import pytest_twisted
 from twisted.internet.protocol import Factory, Protocol
 
 from push.wire.event_stream.request import parse_head
+from tests.conftest import LoggedErrors
 from tests.connector.stream_client import StreamClient, connect_stream
 from tests.waiting import WaitUntil
 
@@ -105,3 +106,32 @@ async def test_nothing_of_a_lost_stream_waits_for_the_garbage_collector(
         await wait_until(lambda: channels[0].receiver is None)
     finally:
         gc.enable()
+
+
+@pytest_twisted.ensureDeferred
+async def test_what_one_stream_was_written_is_stored_though_that_of_another_cannot_be(
+    front: Front,
+    wait_until: WaitUntil,
+    monkeypatch: pytest.MonkeyPatch,
+    logged_errors: LoggedErrors,
+) -> None:
+    clients = [await ask(front) for _ in range(3)]
+    await wait_until(lambda: all(client.status for client in clients))
+    gateway = front.node.gateway
+    acknowledge, failed = gateway.event_streams.acknowledge_written, []
+
+    def fail_once(connection: Any) -> None:
+        if not failed:
+            failed.append(connection)
+            raise ZeroDivisionError
+        acknowledge(connection)
+
+    monkeypatch.setattr(gateway.event_streams, "acknowledge_written", fail_once)
+
+    await front.node.push("all", data=0)
+
+    await wait_until(lambda: gateway.counters.acknowledged == 2)
+    assert logged_errors.flush(ZeroDivisionError)
+    for client in clients:
+        client.transport.abortConnection()
+    await wait_until(lambda: not gateway.connections)
