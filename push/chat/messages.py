@@ -74,7 +74,14 @@ class MessageService:
 
         The same `client_id` again is the same message; with another request `idempotency_mismatch`.
         """
-        self._check(said)
+        size = len(memoryview(said.data))
+        if size > self._settings.max_payload_bytes:
+            raise RequestError(
+                "too_large",
+                f"data is {size:,} bytes as JSON where at most "
+                f"{self._settings.max_payload_bytes:,} are accepted",
+                field="data",
+            )
         client_id = "" if said.client_id is UNSET else said.client_id
         request = {
             "owner": to.owner,
@@ -125,16 +132,6 @@ class MessageService:
         kept = {**claim, "seconds": CLIENT_ID_SECONDS}
         await self._acting.run(home, _claim, kept)
         return values
-
-    def _check(self, said: NewMessage) -> None:
-        size = len(memoryview(said.data))
-        if size > self._settings.max_payload_bytes:
-            raise RequestError(
-                "too_large",
-                f"data is {size:,} bytes as JSON where at most "
-                f"{self._settings.max_payload_bytes:,} are accepted",
-                field="data",
-            )
 
     async def history(
         self,

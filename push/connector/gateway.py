@@ -73,7 +73,7 @@ class Gateway:
         self._settings = settings
         self.tasks: OwnedTasks[SessionConnection] = OwnedTasks(self._failed)
         self._jobs = TaskGroup()  # of its own
-        self._wheel = wheel = TimingWheel(clock, self._due)
+        self.wheel = wheel = TimingWheel(clock, self._due)
         self.limits = self._make_limits()
         self.reads = self.limits.reads
         self.session_events = services.session_events
@@ -110,7 +110,7 @@ class Gateway:
         redeliver_after_seconds = self._settings.limits.redeliver_after_seconds
         tracer = self._services.tracer
         return FanOut(
-            self.clock, self._turn_time, policy, self._wheel, redeliver_after_seconds, self, tracer
+            self.clock, self._turn_time, policy, self.wheel, redeliver_after_seconds, self, tracer
         )
 
     def _make_delivery_policy(self) -> DeliveryPolicy:
@@ -163,7 +163,7 @@ class Gateway:
     # Life
 
     def start(self) -> None:
-        self._wheel.start()
+        self.wheel.start()
         self.limits.start()
         self.streams.start()
         self._listening = self._own(self.commands.listen())
@@ -191,7 +191,7 @@ class Gateway:
         await self.event_streams.stop()
         self.fanout.stop()
         self.streams.stop()
-        self._wheel.stop()
+        self.wheel.stop()
         self.limits.stop()
         if self._listening is not None:
             self._listening.cancel()
@@ -236,7 +236,7 @@ class Gateway:
         self.counters.accepted += 1
         self.connections.add(connection)
         self.limits.admission.entered(connection, connection.ip)
-        self.watch(connection)
+        self.wheel.watch(connection)
 
     def drained(self, connection: DeviceConnection) -> None:
         self.reads.check(connection)
@@ -247,13 +247,13 @@ class Gateway:
     def lost(self, connection: DeviceConnection) -> None:
         self.connections.discard(connection)
         self.limits.lost(connection)
-        self._wheel.remove(connection)
+        self.wheel.remove(connection)
         if connection.protocol.window is None:
             self.limits.note_end(None)
         elif connection.device is not None:
             self.limits.note_end(self.now_ms() - connection.device.connected_ms)
         if connection.protocol.state is State.ENDING:
-            self.watch(connection)  # what the device asked for is carried out all the same
+            self.wheel.watch(connection)  # what the device asked for is carried out all the same
         elif connection.device is not None:
             if connection.protocol.state is State.OPEN:
                 reason = "the connection was lost"
@@ -264,18 +264,18 @@ class Gateway:
 
     def handed_over(self, former: DeviceConnection, connection: DeviceConnection) -> None:
         self.connections.discard(former)
-        self._wheel.remove(former)
+        self.wheel.remove(former)
         if former.paused is not None and former.paused.stopped:
             connection.read_again()
         self.limits.lost(former)
         self.connections.add(connection)
         self.limits.admission.entered(connection, connection.ip)
-        self.watch(connection)
+        self.wheel.watch(connection)
 
     def linger(self, connection: DeviceConnection, seconds: float) -> None:
         self.limits.admission.ending.add(connection)
-        self._wheel.remove(connection)
-        self._wheel.at(connection, self.clock.seconds() + seconds)
+        self.wheel.remove(connection)
+        self.wheel.at(connection, self.clock.seconds() + seconds)
 
     def abandoned(self, connection: DeviceConnection, code: str, reason: str) -> None:
         self.events.handle(connection, connection.protocol.abandon(code, reason))
@@ -357,11 +357,6 @@ class Gateway:
 
     # Deadlines
 
-    def watch(self, connection: SessionConnection) -> None:
-        deadline = connection.protocol.next_deadline()
-        if deadline is not None:
-            self._wheel.at(connection, deadline)
-
     def _due(self, connection: DeviceConnection) -> None:
         protocol = connection.protocol
         if protocol.closing:
@@ -369,7 +364,7 @@ class Gateway:
             return
         self.events.handle(connection, protocol.tick(self.clock.seconds()))
         connection.flush()
-        self.watch(connection)
+        self.wheel.watch(connection)
 
     def _own(self, job: Coroutine[Any, Any, None]) -> Deferred[None]:
         """Run something of the gateway's own; an error is logged."""

@@ -82,7 +82,7 @@ class ProtocolEvents:
                     self._acknowledgements.late(session_on(connection), event)
                 case HeartbeatRequested(message_id, sub_signal):
                     connection.protocol.pong(message_id, sub_signal, gateway.now_ms())
-                    gateway.watch(connection)
+                    gateway.wheel.watch(connection)
                 case ConnectRequested():
                     gateway.tasks.run(connection, self._handshake.connect(connection, event))
                 case RegisterRequested():
@@ -109,7 +109,7 @@ class ProtocolEvents:
         if connection.protocol.state is State.ENDING:
             connection.read_no_more()
             self._gateway.requests.drained(session_on(connection))
-            self._gateway.watch(connection)
+            self._gateway.wheel.watch(connection)
 
     def _ended(self, connection: SessionConnection, event: Ended) -> None:
         if event.code in (DisconnectCode.BAD_FRAME, DisconnectCode.FRAME_TOO_LARGE):

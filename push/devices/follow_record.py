@@ -18,6 +18,7 @@ from push.redis.connection.replies import Argument
 from push.redis.keyspace import (
     DEVICE_ATTEMPTS,
     DEVICE_CURSOR,
+    DEVICE_ELSEWHERE,
     DEVICE_EPOCH,
     DEVICE_REREAD,
     DEVICE_SESSION,
@@ -42,13 +43,15 @@ _take = load_script("devices", "take")
 class FollowRecord(msgspec.Struct):
     """The user of a device and the streams that it follows, as its record has them, with offsets.
 
-    `session`: the one that has the device; None for a user without a device.
+    `session`: the one that has the device; None for a user without a device. `truncated`: streams
+    on other servers of which something unexpired was dropped that the device had not read.
     """
 
     session: str | None
     user: str | None
     subscriptions: list[Subscription]
     since: dict[str, int]
+    truncated: list[str] = []
 
 
 class RemotePart(msgspec.Struct):
@@ -85,14 +88,12 @@ class FollowRecords:
         fields = as_fields(await home.command("HGETALL", home.key(record_name(token))))
         if not fields:
             return None
-        subscriptions = self.subscriptions_of(fields, number, home.clock.now_us())
-        since = since_of(fields)
-        holder = optional(fields, DEVICE_SESSION)
-        if holder == session:
-            for part in await self.take_parts(token, fields, elsewhere_of(fields), {}):
-                subscriptions += part.subscriptions
-                since |= part.since
-        return FollowRecord(holder, optional(fields, DEVICE_USER), subscriptions, since)
+        if optional(fields, DEVICE_SESSION) != session:  # the parts elsewhere are not its own
+            kept = [name for name in fields if not name.startswith(DEVICE_ELSEWHERE)]
+            fields = {name: fields[name] for name in kept}
+        record = await self.taken(token, fields, number, home.clock.now_us(), {})
+        record.since = since_of(fields) | record.since
+        return record
 
     async def of_user(self, user: str) -> FollowRecord:
         """The groups of a user, each from the offset at which they joined it."""
@@ -103,7 +104,33 @@ class FollowRecords:
         ]
         return FollowRecord(None, user, subscriptions, since)
 
-    def subscriptions_of(
+    async def taken(
+        self,
+        token: str,
+        fields: dict[str, bytes],
+        number: int,
+        now_us: int,
+        cursors: dict[str, str],
+        *,
+        rereads: bool = True,
+    ) -> FollowRecord:
+        """The record with these fields, at home on server `number`, once its session has taken the
+        parts of it that are on other servers. `since` is of those. `rereads`: see `take_parts`."""
+        record = FollowRecord(
+            optional(fields, DEVICE_SESSION),
+            optional(fields, DEVICE_USER),
+            self._subscriptions_of(fields, number, now_us, rereads=rereads),
+            {},
+        )
+        elsewhere = elsewhere_of(fields)
+        if elsewhere:
+            for part in await self.take_parts(token, fields, elsewhere, cursors, rereads=rereads):
+                record.subscriptions += part.subscriptions
+                record.since |= part.since
+                record.truncated += part.truncated
+        return record
+
+    def _subscriptions_of(
         self, fields: dict[str, bytes], number: int, now_us: int, *, rereads: bool = True
     ) -> list[Subscription]:
         """What the part of a record on server `number` says that its device follows there: the
@@ -167,12 +194,12 @@ class FollowRecords:
     ) -> RemotePart:
         """The part may still have other streams than these: their end has not reached it yet."""
         server = self._shards[number]
-        reply = _taken(await server.replayed.run(_take, arguments, arguments))
+        reply = _taken(await server.run(_take, [], arguments, replay=arguments))
         if reply is None:
             raise RequestError("unavailable", TAKEN_OVER_REASON, after_seconds=1)
         now_us, fields, truncated = reply
         server.clock.observe(now_us)
-        followed = self.subscriptions_of(fields, number, now_us, rereads=rereads)
+        followed = self._subscriptions_of(fields, number, now_us, rereads=rereads)
         subscriptions = [each for each in followed if each.stream in streams]
         return RemotePart(
             subscriptions, since_of(fields), [stream for stream in truncated if stream in streams]

@@ -10,11 +10,11 @@ from push.access.claims import Claims
 from push.access.jwt import JwtVerifier
 from push.devices.follow_record import FollowRecords, client_cursors
 from push.devices.outbox import Outbox
-from push.devices.record import as_fields, elsewhere_of, optional
+from push.devices.record import as_fields
 from push.devices.registration import Devices, digest_of, unknown_token
 from push.redis.connection.replies import Argument
 from push.redis.joined_calls import JoinedCalls
-from push.redis.keyspace import DEVICE_USER, record_name
+from push.redis.keyspace import record_name
 from push.redis.scripts import load_script
 from push.redis.shards import Shards
 from push.runtime.tasks import gather, only
@@ -114,7 +114,9 @@ class SessionOpening:
         if token is None:
             assert claims is not None
             return await self._open_user(asked, claims)
-        cursors = await self._cursors_of(asked, token, claims, ip)
+        cursors = asked.cursors
+        if len(cursors) > MANY_CURSORS or isinstance(asked, StreamConnect):
+            cursors = await self._known_cursors(asked, token, claims, ip)
         number = self._shards.number_of(device_stream(token))
         item = self._item_of(asked, token, claims, cursors, session, number)
         # A cursor may pass thousands of messages, each of which is counted.
@@ -130,24 +132,17 @@ class SessionOpening:
         if outbox:  # what the JWT changes in the record is done before the session begins
             await self._outbox.run(home, outbox)
         # A stream of events reads nothing again that was acknowledged.
-        fields, rereads = as_fields(found), not isinstance(asked, StreamConnect)
-        subscriptions = self._records.subscriptions_of(fields, number, int(now_us), rereads=rereads)
-        truncated = [stream.decode() for stream in dropped]
-        elsewhere = elsewhere_of(fields)
-        if elsewhere:
-            parts = await self._records.take_parts(
-                token, fields, elsewhere, cursors, rereads=rereads
-            )
-            for part in parts:
-                subscriptions += part.subscriptions
-                truncated += part.truncated
+        rereads = not isinstance(asked, StreamConnect)
+        record = await self._records.taken(
+            token, as_fields(found), number, int(now_us), cursors, rereads=rereads
+        )
         return Opened(
             token=token,
-            user=optional(fields, DEVICE_USER),
-            subscriptions=subscriptions,
+            user=record.user,
+            subscriptions=record.subscriptions,
             expires_s=claims.expires_s if claims else None,
             before=(boot.decode(), former.decode()) if former and boot else None,
-            truncated=truncated,
+            truncated=[*(stream.decode() for stream in dropped), *record.truncated],
             topics=claims.topics if claims else (),
         )
 
@@ -179,7 +174,7 @@ class SessionOpening:
         if asked.token is not None and asked.secret is not None:
             await self._devices.verify(asked.token, asked.secret, ip)
 
-    async def _cursors_of(
+    async def _known_cursors(
         self, asked: ConnectRequest, token: str, claims: Claims | None, ip: str
     ) -> dict[str, str]:
         """Where the client says that it is, as far as the device may follow that."""

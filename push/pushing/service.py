@@ -183,7 +183,9 @@ class PushService:
                     after_seconds=1,
                 )
             self._running.add(push.idempotency_key)
-            idempotency_key = _stored_key_of(push, push.idempotency_key)
+            # Two requests with one key must have the target and the content in common.
+            digest = _digest(_encode([push.target, push.content]))
+            idempotency_key = IdempotencyKey(_digest(push.idempotency_key.encode()), digest)
         span = None if self._tracer is None else self._tracer.start(PUBLISH, push.trace)
         target, content = push.target, push.content
         id = self._snowflake.next_id()
@@ -367,15 +369,6 @@ def _refused(begun: _Begun, error: Exception) -> Exception:
     if begun.span is not None:
         end_span(begun.span, begun.push.target, error)
     return error
-
-
-def _stored_key_of(push: Push, key: str) -> IdempotencyKey:
-    return IdempotencyKey(_digest(key.encode()), _digest_of(push))
-
-
-def _digest_of(push: Push) -> str:
-    """What two requests with one idempotency key must have in common."""
-    return _digest(_encode([push.target, push.content]))
 
 
 def _digest(data: bytes) -> str:

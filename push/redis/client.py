@@ -25,7 +25,7 @@ from push.redis.connection.subscribed_channels import SubscribedChannels
 from push.redis.connection.supervised import SupervisedConnection
 from push.redis.connection.url import RedisAddress, SentinelAddress, StoreAddress
 from push.redis.identity import Deployment
-from push.redis.replayed_writes import ReplayedWrites
+from push.redis.replayed_writes import Replay, ReplayedWrites
 from push.redis.scripts import Script, load
 from push.runtime.ports import Clock, TrustRoot
 from push.runtime.timers import Periodic
@@ -94,7 +94,7 @@ class RedisClient:
         ] = [self._commands, self._subscriber]
         if self._durable is not self._commands:
             self._connections.append(self._durable)
-        self.replayed = ReplayedWrites(reactor, self, is_replicated=self._sentinels is not None)
+        self.replayed = ReplayedWrites(reactor, self)
 
     def _make_sentinels(self) -> Sentinels | None:
         if not isinstance(self.address, SentinelAddress):
@@ -227,17 +227,19 @@ class RedisClient:
         *,
         durable: bool = False,
         decode: Decode[Answer] = as_it_is,
+        replay: Replay | None = None,
     ) -> Answer:
         """Run a script by its hash; KEYS[1] is the server's clock, `keys` come after it. Returns
         what `decode` makes of the reply.
 
         The script does nothing once this call's time-out has passed by the server's clock
-        (architecture, rule 10), so that a call that was refused cannot take effect later than its
-        caller waits.
+        (architecture, rule 10): what was refused cannot take effect later than its caller waits.
 
         `durable`: of a master with replicas, answered once one of them has what was written and all
-        that was written before (architecture, rule 11).
+        that was written before (architecture, rule 11). `replay`, without `keys`: see `Replay`.
         """
+        if replay is not None and self.is_replicated:
+            return decode(await self.replayed.run(script, arguments, replay))
         if script.sha not in self._scripts:
             # Not waited for: the first call follows it, in its place among the others.
             Deferred.fromCoroutine(self._load(script)).addErrback(lambda _: None)
@@ -257,8 +259,7 @@ class RedisClient:
                 if text.startswith("NOSCRIPT"):
                     await self._load(script)  # somebody flushed the scripts
                 elif text.startswith("LATE "):
-                    # Too late by the server's clock, though not by ours: it was set forward, or
-                    # it has sent no answer for long. Now we know it.
+                    # By its clock, not by ours: it was set forward, or has long been silent.
                     self.clock.observe(int(text.split()[1]))
                 else:
                     raise self.as_our_error(script.explain(text), error) from None

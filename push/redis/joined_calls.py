@@ -103,14 +103,11 @@ class JoinedCalls(Generic[Item]):
         asked = _Asked(items, self._server.reactor.seconds())
         self._waiting.append(asked)
         self._waiting_items += len(items)
-        if not self._unanswered or self._waiting_items >= self._max_items:
-            self._send_soon()
-        return asked.answered
-
-    def _send_soon(self) -> None:
-        if not self._is_due:
+        fills_a_call = self._waiting_items >= self._max_items
+        if not self._is_due and (fills_a_call or not self._unanswered):
             self._is_due = True
             self._server.reactor.callLater(0, self._send)
+        return asked.answered
 
     def _send(self) -> None:
         """All that was asked for, in order: as much as goes into one call each."""
@@ -154,18 +151,16 @@ class JoinedCalls(Generic[Item]):
         self._unanswered += 1
         replies: list[Any]
         try:
-            if self._replayed is None:
-                replies = await server.run(script, [], arguments, durable=self._durable)
-            else:
-                replay = partial(self._arguments_of_replay, self._replayed, places)
-                replies = await server.replayed.run(script, arguments, replay)
+            replay = self._replayed and partial(self._arguments_of_replay, self._replayed, places)
+            replies = await server.run(script, [], arguments, durable=self._durable, replay=replay)
             if len(replies) != len(places):
                 raise ValueError(f"{len(replies)} answers to {len(places)} items")
         except Exception as error:
             replies = [for_another(error) for _ in places]
         self._unanswered -= 1
-        if self._waiting and not self._unanswered:
-            self._send_soon()
+        if self._waiting and not self._unanswered and not self._is_due:
+            self._is_due = True
+            self._server.reactor.callLater(0, self._send)
         for (asked, place), reply in zip(places, replies, strict=True):
             is_failure = isinstance(reply, list) and reply[0] in _FAILURES
             asked.replies[place] = self._failure(reply) if is_failure else reply

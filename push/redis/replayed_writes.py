@@ -24,7 +24,8 @@ from push.runtime.timers import Debounced, SingleFlight
 
 log = Logger()
 
-ReplayOf = Callable[[Any], Sequence[Argument]]  # by the first answer
+# The arguments of a script when it is replayed; or what makes them of the first answer.
+Replay = Sequence[Argument] | Callable[[Any], Sequence[Argument]]
 
 CONFIRM_SECONDS = 1.0
 MAX_KEPT_BYTES = 16 * 1024 * 1024  # while there is no replica for long, the oldest go
@@ -52,11 +53,10 @@ class _Call(NamedTuple):
 
 
 class ReplayedWrites:
-    """Those of one server. Nothing is kept where it has no replicas."""
+    """Those of one server that has replicas."""
 
-    def __init__(self, reactor: Clock, server: ReplicatedServer, *, is_replicated: bool) -> None:
+    def __init__(self, reactor: Clock, server: ReplicatedServer) -> None:
         self._server = server
-        self._is_replicated = is_replicated
         self._kept: dict[int, _Call] = {}  # by number, in the order in which they were answered
         self._kept_bytes = 0
         self._number = 0
@@ -70,14 +70,10 @@ class ReplayedWrites:
         """How many calls are kept."""
         return len(self._kept)
 
-    async def run(
-        self, script: Script, arguments: Sequence[Argument], replay: Sequence[Argument] | ReplayOf
-    ) -> Any:
-        """What the script returns, once the master has run it. `replay`: its arguments when it is
-        replayed. Raises `StoreUnavailable`: nothing is kept then.
+    async def run(self, script: Script, arguments: Sequence[Argument], replay: Replay) -> Any:
+        """What the script returns, once the master has run it. It is kept to be replayed. Raises
+        `StoreUnavailable`: nothing is kept then.
         """
-        if not self._is_replicated:
-            return await self._server.run(script, [], arguments)
         await self.replay()  # first: the call of now may be later than that
         connections = self._server.connections
         answer = await self._server.run(script, [], arguments)

@@ -6,11 +6,14 @@ Other ways to wait: architecture, "Who waits for a turn".
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Hashable
+from collections.abc import AsyncIterator, Hashable, Iterable
 from contextlib import asynccontextmanager
 from typing import Generic, TypeVar
 
 from twisted.internet.defer import Deferred
+
+from push.runtime.ports import Clock
+from push.runtime.timers import Debounced
 
 Turn = TypeVar("Turn")
 
@@ -39,6 +42,10 @@ class OwnerQueue(Generic[Turn]):
         if turns:
             self.waiting[owner] = turns  # behind the others
         return owner, turn
+
+    def pop_all(self, owner: Hashable) -> Iterable[Deferred[Turn]]:
+        """All turns for which the owner waits."""
+        return self.waiting.pop(owner, ())
 
     def _leave(self, owner: Hashable, turn: Deferred[Turn]) -> None:
         self.waiting[owner].remove(turn)
@@ -78,3 +85,46 @@ class FairSemaphore:
                 turn.callback(None)
         finally:
             self._giving = False
+
+
+class PacedTurns:
+    """So many turns a second, and `burst` at once when there was none for long. For what is of
+    little use to anybody, and costs the process much."""
+
+    def __init__(self, clock: Clock, per_second: float, burst: int) -> None:
+        self._clock = clock
+        self._seconds_each = 1 / per_second
+        self._burst_seconds = (burst + 0.5) / per_second  # sums of seconds are not exact
+        self._due = 0.0  # when all that were given would have been at that rate
+        self._waiting: OwnerQueue[None] = OwnerQueue()
+        self._later = Debounced(clock, self._seconds_each, self._give)
+
+    def stop(self) -> None:
+        """Nobody who waits gets a turn."""
+        self._later.cancel()
+
+    async def turn(self, owner: Hashable) -> None:
+        """Returns when it is the owner's, or was ended."""
+        if self._waiting.waiting or not self._take():
+            self._later.request()
+            await self._waiting.wait(owner)
+
+    def end_waiting(self, owner: Hashable) -> None:
+        """The owner waits for no turn any more."""
+        for turn in self._waiting.pop_all(owner):
+            turn.callback(None)
+
+    def _take(self) -> bool:
+        now = self._clock.seconds()
+        due = max(self._due, now) + self._seconds_each
+        if due - now > self._burst_seconds:
+            return False
+        self._due = due
+        return True
+
+    def _give(self) -> None:
+        while self._waiting.waiting and self._take():
+            _, turn = self._waiting.pop()
+            turn.callback(None)
+        if self._waiting.waiting:
+            self._later.request()

@@ -28,6 +28,10 @@ RESTED_SECONDS = 0.05
 OTHERS_TURN: Final = 4  # but each such place is for one of the others, however many come
 FORGET_SECONDS: Final = 1.0  # how often those are forgotten who rested
 
+# For so long places are given in a turn of the reactor: what is refused at once ends at once, and
+# the next gets its place, and thousands may wait.
+GIVE_SECONDS: Final = 0.002
+
 LEAST_PLACES: Final = 4
 MOST_PLACES: Final = 64
 # So many times as long as the quickest is slow; as quick as the other is quick enough.
@@ -123,10 +127,12 @@ class Places:
         self._others: OwnerQueue[TakenPlace] = OwnerQueue()
         self._passed_over = 0  # so many times the others were, one after the other
         self._giving = False
+        self._next_turn = Debounced(clock, 0, self._give)
         self._look = Debounced(clock, HOLD_SECONDS, self._give_back_held)
 
     def stop(self) -> None:
         self._look.cancel()
+        self._next_turn.cancel()
 
     @asynccontextmanager
     async def place(self, owner: Hashable) -> AsyncIterator[TakenPlace]:
@@ -196,13 +202,20 @@ class Places:
         return turn
 
     def _give(self) -> None:
-        if self._giving:
-            return  # one that was given a place has ended at once: the caller that gives sees it
+        # One that was given a place has ended at once: the caller that gives sees it. Or this turn
+        # has had its time.
+        if self._giving or self._next_turn.is_waiting:
+            return
         self._giving = True
+        begun = self._clock.seconds()
         try:
             while self.is_waited_for and self._has_free:
+                now = self._clock.seconds()
+                if now - begun > GIVE_SECONDS:
+                    self._next_turn.request()
+                    break
                 owner, turn = self._next_queue().pop()
-                now = self._lately[owner] = self._clock.seconds()
+                self._lately[owner] = now
                 if now > self._forget_at:
                     self._forget_rested(now)
                 place = TakenPlace(now)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from functools import partial
 from typing import Any, Generic, TypeVar, cast
 
 from twisted.internet.defer import (
@@ -95,15 +94,22 @@ class OwnedTasks(Generic[Owner]):
 
     def __init__(self, failed: Callable[[Owner, Failure], None]) -> None:
         self._failed = failed
-        self._tasks = TaskGroup()
+        self._running: set[Deferred[None]] = set()
 
     def run(self, owner: Owner, job: Coroutine[Any, Any, None]) -> None:
         """Run `job` to its end."""
-        self._tasks.run(job, partial(self._failed, owner))
+        running: Deferred[None] = Deferred.fromCoroutine(job)
+        self._running.add(running)
+        running.addBoth(self._finished, owner, running)
+
+    def _finished(self, result: Failure | None, owner: Owner, running: Deferred[None]) -> None:
+        self._running.discard(running)
+        if isinstance(result, Failure) and not result.check(CancelledError):
+            self._failed(owner, result)
 
     async def finished(self) -> None:
         """Wait for all that run now."""
-        await self._tasks.finished()
+        await DeferredList(list(self._running))
 
 
 class Semaphore:

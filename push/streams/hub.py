@@ -17,7 +17,7 @@ from twisted.logger import Logger
 
 from push.redis.client import RedisClient
 from push.redis.keyspace import channel_name
-from push.runtime.ports import Clock, DelayedCall
+from push.runtime.ports import Clock
 from push.runtime.timers import Debounced
 from push.session.entry import (
     FIRST_SHARED_ID,
@@ -64,8 +64,8 @@ class Receiver(Protocol):
 class Hub:
     """All streams that this connector follows on one Redis server.
 
-    `name` is that of the connector's own channel for the nonce. While `may_hand_on()` is false,
-    what comes is kept. `is_late()`: changes may have been answered before this connector has
+    `name` is that of the connector's own channel for the nonce. While `may_hand_on(server)` is
+    false, what comes is kept. `is_late()`: changes may have been answered before this connector has
     received them.
     """
 
@@ -78,11 +78,10 @@ class Hub:
         receiver: Receiver,
         name: str,
         *,
-        may_hand_on: Callable[[], bool] = lambda: True,
+        may_hand_on: Callable[[RedisClient], bool] = lambda server: True,
         is_late: Callable[[], bool] = lambda: False,
     ) -> None:
         self.channels: dict[str, Channel] = {}
-        self._reactor = reactor
         self._server = server
         self._cache = cache
         self._receiver = receiver
@@ -91,7 +90,7 @@ class Hub:
         self._next_number = FIRST_SHARED_ID
         self.pending: dict[Channel, list[Entry]] = {}  # of this turn
         self._first_expiry_ms = NEVER_MS  # of these
-        self._turn_call: DelayedCall | None = None
+        self._turn = Debounced(reactor, 0, self._end_turn)
         self._typing = TypingNotes(reactor, self.hand_on)
         self._is_held = False  # what is pending: see `may_hand_on`
         self._repair = GapRepair(reactor, reader, self, receiver.gap_closed)
@@ -99,7 +98,7 @@ class Hub:
             reactor, server, reader, self.channels, self._repair, f"nonce:{name}"
         )
         server.on_restored(self._restored)
-        server.channels.handlers.all_read = self._all_read
+        server.channels.handlers.all_read = self._end_turn
 
     @property
     def repairs(self) -> int:
@@ -113,9 +112,8 @@ class Hub:
         self._loss_check.stop()
         self._repair.stop()
         self._typing.stop()
-        if self._turn_call is not None:
-            self._turn_call.cancel()
-            self._turn_call = None
+        self._turn.cancel()
+        self.pending.clear()
 
     def _restored(self) -> None:
         """Messages may have been missed, and notices of removed ones."""
@@ -207,22 +205,18 @@ class Hub:
             pending.append(entry)
             return
         self.pending[channel] = [entry]
-        if self._turn_call is None:
-            self._turn_call = self._reactor.callLater(0, self._end_turn)
-
-    def _all_read(self) -> None:
-        """That was all for this turn: where there is much to do, the next one comes late."""
-        if self._turn_call is not None and not self._is_held:
-            self._turn_call.cancel()
-            self._end_turn()
+        self._turn.request()
 
     def _end_turn(self) -> None:
-        """Everything that came in this turn goes out, joined by stream."""
-        self._turn_call = None
+        """Everything that came in this turn goes out, joined by stream: as soon as all was read,
+        for the next turn comes late where there is much to do."""
+        if not self.pending or (self._is_held and self._turn.is_waiting):
+            return
+        self._turn.cancel()
         now_us = self._server.clock.observe(max(map(_HANDED, self.pending)))
-        self._is_held = not self._may_hand_on()
+        self._is_held = not self._may_hand_on(self._server)
         if self._is_held:
-            self._turn_call = self._reactor.callLater(HELD_SECONDS, self._end_turn)
+            self._turn.request(HELD_SECONDS)
             return
         turn, self.pending = list(self.pending.items()), {}
         first_expiry_ms, self._first_expiry_ms = self._first_expiry_ms, NEVER_MS

@@ -55,6 +55,7 @@ class WebhookRelay:
             server.channels.unsubscribe(CHANNEL)
         workers, self._workers = list(self._workers.values()), {}
         await gather(worker.stop(STOP_SECONDS) for worker in workers)
+        self.shared.failing_turns.stop()
         await self.shared.sender.stop()
 
     def waiting(self) -> dict[str, int]:

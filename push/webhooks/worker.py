@@ -15,6 +15,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from push.redis.connection.errors import StoreUnavailable
+from push.runtime.owner_queue import PacedTurns
 from push.runtime.ports import Clock
 from push.runtime.tasks import Semaphore, TaskGroup
 from push.runtime.timers import Debounced, SingleFlight, sleep
@@ -34,6 +35,10 @@ EVENTS_PER_LOOK = 100
 LONGEST_WAIT_SECONDS = 60.0
 JITTER = 0.2  # a retry comes up to so much later
 FINISH_TRIES = 5
+# Attempts of all endpoints that fail: where nobody answers each costs a new connection, and there
+# may be a thousand events a second. An endpoint that succeeds has no limit.
+FAILING_PER_SECOND = 20
+FAILING_AT_ONCE = 50
 
 _GONE = 410
 
@@ -58,6 +63,8 @@ class Delivering:
         self.boot = boot
         self.now_s = now_s
         self.random = random
+        # Attempts of endpoints whose last one failed; each worker has one in turn.
+        self.failing_turns = PacedTurns(reactor, FAILING_PER_SECOND, FAILING_AT_ONCE)
         self.counts: Counter[str] = Counter()  # attempts and losses, by how they ended
 
 
@@ -89,6 +96,7 @@ class EndpointWorker:
         self._stopped = True
         self._next.cancel()
         self._forget_waiting()
+        self._shared.failing_turns.end_waiting(self)
         ended = self._tasks.finished()
         late = self._shared.reactor.callLater(patience_seconds, self._tasks.cancel)
         await ended
@@ -150,6 +158,8 @@ class EndpointWorker:
         try:
             while queue:
                 async with self._turns:
+                    if queue and self._may_begin() and self.endpoint.failing_since is not None:
+                        await self._shared.failing_turns.turn(self)
                     if queue and self._may_begin():
                         await self._deliver(queue[0])
                     else:
@@ -254,6 +264,7 @@ class EndpointWorker:
             log.warn("Webhook {id} fails: {reason}", id=id, reason=said, event="webhook.fails")
         elif self.endpoint.failing_since is not None and changed.failing_since is None:
             log.info("Webhook {id} succeeds again", id=id, event="webhook.succeeds")
+            self._shared.failing_turns.end_waiting(self)
         self.endpoint = changed
 
     def _failed(self, failure: Failure) -> None:

@@ -381,9 +381,9 @@ class World:
         """Redis does not answer; what was asked of it took effect or did not."""
         run, took_effect = self.store.run, self.chance.random() < 0.5
 
-        async def fail(*arguments: Any) -> Any:
+        async def fail(*arguments: Any, **options: Any) -> Any:
             if took_effect:
-                await run(*arguments)
+                await run(*arguments, **options)
             raise StoreUnavailable("no answer", unknown=True)
 
         self.maybe |= self.late.keys()  # where there are counters these are not replayed

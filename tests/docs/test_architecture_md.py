@@ -36,7 +36,7 @@ NAMED = re.compile(r"`(push/[\w./]+\.(?:py|lua))`(?: \(((?:`\w+`(?:, )?)+)\))?")
 # How many files and functions a reader of a way meets at most; each call of Redis has more.
 WAYS = {
     "A push, from HTTP to the socket": (26, 37),
-    "An acknowledgement, to the stored cursor": (11, 11),
+    "An acknowledgement, to the stored cursor": (10, 10),
     "A message to a group, to its members": (19, 20),
     "A connection, from `CONNECT` to open": (20, 24),
 }

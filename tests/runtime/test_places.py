@@ -10,6 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
 from push.runtime.places import (
+    GIVE_SECONDS,
     HOLD_SECONDS,
     LEAST_PLACES,
     MOST_HOLD_SECONDS,
@@ -21,6 +22,7 @@ from push.runtime.places import (
     RESTED_SECONDS,
     Places,
 )
+from tests.turns import turn
 
 AT_A_TIME = 3
 
@@ -35,6 +37,7 @@ class Works:
         self.kind: str | None = "some"
         self.asks_others = False
         self.rests = 0.0
+        self.takes_seconds = 0.0  # of the process, each
         self.ends: list[Deferred[None]] = []
         self.done: list[Deferred[None]] = []
 
@@ -48,6 +51,7 @@ class Works:
     async def _work(self, owner: str, number: int) -> None:
         async with self.places.place(owner) as place:
             self.begun.append(number)
+            self.clock.rightNow += self.takes_seconds
             place.asks_others = self.asks_others
             await self.ends[number]
             place.kind = self.kind
@@ -251,6 +255,23 @@ def test_thousands_that_end_at_once_are_not_deep(works: Works) -> None:
     works.ends[0].callback(None)
     assert len(works.begun) == 5000 + AT_A_TIME
     assert works.begun == sorted(works.begun)
+
+
+def test_what_ends_at_once_has_a_time_in_each_turn(works: Works) -> None:
+    """However many end in a turn, and give their places."""
+    for _ in range(AT_A_TIME):
+        works.begin()
+    for _ in range(100):
+        works.begin(ends_at_once=True)
+    works.takes_seconds = GIVE_SECONDS / 4
+    for number in range(AT_A_TIME):
+        works.ends[number].callback(None)
+    given = len(works.begun) - AT_A_TIME
+    assert 0 < given <= 6
+    turn(works.clock)
+    assert given < len(works.begun) - AT_A_TIME <= 2 * given
+    works.clock.advance(0)
+    assert works.begun == list(range(100 + AT_A_TIME))
 
 
 def test_what_does_not_hang_keeps_its_place_for_longer(works: Works) -> None:

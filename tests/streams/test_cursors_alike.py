@@ -154,8 +154,8 @@ async def test_what_was_not_stored_goes_with_the_next_batch_of_each(
     crowd = await make_crowd(desk, 7)
     run, calls = desk.store.run, []
 
-    async def run_and_lose(*arguments: Any) -> Any:
-        reply = await run(*arguments)
+    async def run_and_lose(*arguments: Any, **options: Any) -> Any:
+        reply = await run(*arguments, **options)
         calls.append(arguments)
         if len(calls) <= 2:
             raise StoreUnavailable("the answer was lost", unknown=True)

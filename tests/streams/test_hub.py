@@ -420,7 +420,7 @@ async def test_what_is_held_is_not_looked_at_at_each_read(
     looks: list[int] = []
     allowed: list[int] = []
 
-    def may_hand_on() -> bool:
+    def may_hand_on(server: RedisClient) -> bool:
         looks.append(1)
         return bool(allowed)
 
@@ -528,7 +528,7 @@ async def test_what_comes_is_kept_until_it_may_be_handed_on(
     store: RedisClient, sender: Any, listen: Any, wait_until: WaitUntil, ids: Any
 ) -> None:
     allowed: list[bool] = []
-    ear = listen(store, may_hand_on=lambda: bool(allowed))
+    ear = listen(store, may_hand_on=lambda server: bool(allowed))
     channel = await ear.follow()
     for n in range(5):
         await sender.send("all", n=n)
@@ -545,7 +545,7 @@ async def test_rule_16_what_is_removed_while_it_is_kept_is_not_handed_on(
     store: RedisClient, sender: Any, listen: Any, wait_until: WaitUntil, ids: Any
 ) -> None:
     allowed: list[bool] = []
-    ear = listen(store, may_hand_on=lambda: bool(allowed))
+    ear = listen(store, may_hand_on=lambda server: bool(allowed))
     channel = await ear.follow()
     for n in range(3):
         await sender.send("all", n=n)

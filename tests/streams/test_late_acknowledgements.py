@@ -132,9 +132,9 @@ async def test_it_comes_while_nobody_knows_whether_that_is_stored(
     case.give_up()
     run = desk.store.run
 
-    async def lose(*arguments: Any) -> Any:
+    async def lose(*arguments: Any, **options: Any) -> Any:
         if took_effect:
-            await run(*arguments)
+            await run(*arguments, **options)
         case.acknowledge()
         raise StoreUnavailable("the answer was lost", unknown=True)
 
@@ -164,9 +164,9 @@ async def test_when_nobody_knows_whether_itself_is_stored_the_device_counts_once
     case.acknowledge()
     run = desk.store.run
 
-    async def lose(*arguments: Any) -> Any:
+    async def lose(*arguments: Any, **options: Any) -> Any:
         if took_effect:
-            await run(*arguments)
+            await run(*arguments, **options)
         raise StoreUnavailable("the answer was lost", unknown=True)
 
     with monkeypatch.context() as patch:

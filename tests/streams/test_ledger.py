@@ -170,8 +170,8 @@ async def test_a_batch_that_is_written_twice_counts_once(
     desk.acknowledge(stream, phone, sent.id)
     run, calls = desk.store.run, []
 
-    async def run_and_lose(*arguments: Any) -> Any:
-        reply = await run(*arguments)
+    async def run_and_lose(*arguments: Any, **options: Any) -> Any:
+        reply = await run(*arguments, **options)
         calls.append(arguments)
         if len(calls) == 1:
             raise StoreUnavailable("the answer was lost", unknown=True)
@@ -197,7 +197,7 @@ async def test_what_moved_while_a_batch_failed_is_counted_with_the_next(
     await desk.hand_out("all", phone)
     run = desk.store.run
 
-    async def fail(*arguments: Any) -> Any:
+    async def fail(*arguments: Any, **options: Any) -> Any:
         desk.acknowledge("all", phone, sent[1].id)
         raise StoreUnavailable("away", unknown=False)
 

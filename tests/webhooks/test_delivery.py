@@ -10,6 +10,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
 
+from push.runtime.owner_queue import PacedTurns
 from push.webhooks.outbox import ServerOutbox
 from push.webhooks.worker import EVENTS_PER_LOOK
 from push.wire.api.operate.webhooks import ReplayBody, WebhookChange
@@ -154,6 +155,53 @@ async def test_a_source_that_hangs_does_not_hold_up_the_others(
         await say(world, number, to="carol")
     await wait_until(lambda: len(receiver.received) == 6)
     assert texts(receiver) == ["first", 0, 1, 2, 3, 4]
+
+
+@pytest_twisted.ensureDeferred
+async def test_while_an_endpoint_fails_its_events_are_tried_at_a_rate(
+    make_world: MakeWorld, receiver: Receiver, wait_until: WaitUntil
+) -> None:
+    """After a success all of them come at once."""
+    world = await make_world(types=CHAT, retries_seconds=NEVER)
+    receiver.answers = [503, 503, 503, HANG]
+    relay = world.deliver().relay
+    turns = relay.shared.failing_turns = PacedTurns(world.node.reactor, 1 / 3600, 3)
+    await say(world, "first", to="bob")
+    await wait_until(lambda: failing(world))
+    await wait_until(lambda: all(one.endpoint.failing_since for one in relay._workers.values()))
+    for number in range(8):
+        await say(world, number, to=f"user{number}")
+    (worker,) = relay._workers.values()
+    await wait_until(lambda: turns._waiting.waiting_of(worker) == 5)
+    assert len(receiver.received) == 4
+    (hanging,) = receiver.hanging
+    hanging.setResponseCode(204)
+    hanging.finish()
+    await wait_until(lambda: len(receiver.received) == 9)
+    await wait_until(lambda: waiting(world, 3))  # until they are retried
+
+
+@pytest_twisted.ensureDeferred
+async def test_a_stop_waits_for_no_turn_of_an_endpoint_that_fails(
+    make_world: MakeWorld, receiver: Receiver, wait_until: WaitUntil
+) -> None:
+    world = await make_world(types=CHAT, retries_seconds=NEVER)
+    receiver.answer = 503
+    service = world.deliver()
+    turns = service.relay.shared.failing_turns = PacedTurns(world.node.reactor, 1 / 3600, 1)
+    await say(world, "first")
+    await wait_until(lambda: failing(world))
+    for number in range(3):
+        await say(world, number, to=f"user{number}")
+    await wait_until(lambda: turns._waiting.waiting)
+    (worker,) = service.relay._workers.values()
+    worker._tasks.cancel = never  # it does not come to that
+    await service.stopService()
+    assert len(receiver.received) <= 2
+
+
+def never() -> None:
+    raise AssertionError("what waited for a turn was cancelled")
 
 
 @pytest_twisted.ensureDeferred

@@ -138,9 +138,7 @@ class CatchUp:
             except StoreUnavailable:
                 self._stall(device)
         if part.written and not device.is_over:  # one that is lost is never looked at again
-            deadline = device.protocol.next_deadline()
-            if deadline is not None:
-                self._wheel.at(device.connection, deadline)
+            self._wheel.watch(device.connection)
         return helped
 
     async def _read_from(
@@ -186,9 +184,8 @@ class CatchUp:
                 subscription.position = max(subscription.position, channel.last)
                 subscription.live = True
             else:
-                behind.setdefault(self._streams.of(subscription), []).append(
-                    (channel, subscription)
-                )
+                server = self._streams.servers[subscription.shard]
+                behind.setdefault(server, []).append((channel, subscription))
         return behind
 
     def _take(

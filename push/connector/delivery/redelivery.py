@@ -89,7 +89,7 @@ class Redelivery:
         self, subscription: Subscription, deliveries: list[OutstandingMessage]
     ) -> list[tuple[OutstandingMessage, Entry | None, str]]:
         """Each with what the log has of it; without that, with how it ended."""
-        reader = self._streams.of(subscription).reader
+        reader = self._streams.servers[subscription.shard].reader
         offsets = [delivery.offset for delivery in deliveries]
         entries, expired = await reader.get(subscription.stream, offsets)
         # The cursor removes expired messages from a device's own log, the sweeper from the others.

@@ -127,7 +127,7 @@ class SessionSubscriptions:
         waiting = []
         for subscription in subscriptions:
             device.subscriptions[subscription.stream] = subscription
-            hub = self._streams.of(subscription).hub
+            hub = self._streams.servers[subscription.shard].hub
             confirmed = hub.follow(subscription.stream, device, subscription)
             if confirmed.called:
                 subscription.subscribed = True

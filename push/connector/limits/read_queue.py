@@ -9,7 +9,7 @@ Those that have not asked for a session yet have a line of their own, whatever t
 handshakes, credentials, openings of WebSockets): it works for a bounded time in a turn. While most
 of them come to nothing the line rests for longer than it has worked, so that most of the time is
 left to sessions. So does the line of connections that have used up a tenth of what they may send at
-once.
+once, or have sent something that took long to read.
 
 A connection whose turn it is, but which is over a limit (its rates, requests that wait, answers
 that it does not read), waits aside until it is not.
@@ -31,8 +31,7 @@ from push.connector.limits.counts import (
     LimitCounts,
 )
 from push.connector.limits.large_requests import LargeRequests
-from push.connector.limits.line import Line
-from push.connector.limits.newcomers import LONG_RESTS, SECONDS_PER_TURN, Newcomers
+from push.connector.limits.line import LONG_RESTS, SECONDS_PER_TURN, Line, Newcomers
 from push.connector.limits.session_rates import Rates, SessionRates
 from push.runtime.places import Places
 from push.runtime.ports import Clock
@@ -44,6 +43,9 @@ log = Logger()
 BYTES_PER_TURN = 1024
 # Counted frames that are worked off at once as they come; after that, all wait for their turn.
 FRAMES_AT_ONCE_PER_TURN = 128
+# Requests that begin as they come; after that, all wait for their turn: what is refused is done at
+# once, and each session may have dozens that wait.
+REQUESTS_AT_ONCE_PER_TURN = 16
 # How often those that wait aside are looked at; about 50 frames come together at 200 a second.
 ASIDE_SECONDS = 0.25
 OVER_RATE_SECONDS = 10.0
@@ -131,16 +133,11 @@ class ReadQueue:
         self.newcomers = Newcomers(reactor, self._take_turn, self._failed)
         self.large_requests = LargeRequests(reactor)
         self.request_places = Places(reactor, REQUESTS_AT_A_TIME)
-        self._requests = Line(
-            reactor,
-            _begin,
-            _ignore,
-            bytes_per_turn=BYTES_PER_TURN,
-            seconds_per_turn=SECONDS_PER_TURN,
-            rests=LONG_RESTS,
-        )
+        self._requests = _line_of_requests(reactor)
+        self._busy_requests = _line_of_requests(reactor, rests=LONG_RESTS)
         self._aside: dict[ReadConnection, None] = {}
         self._frames_at_once = 0
+        self._requests_at_once = 0
         self._calm = Debounced(reactor, 0, self._calm_down)
         self._look = Debounced(reactor, ASIDE_SECONDS, self._look_aside)
         self._put_off: list[ReadConnection] = []
@@ -160,8 +157,9 @@ class ReadQueue:
         self._is_stopped = True
         for line in (self._ready, self._busy, self.newcomers):
             line.stop()
-        for turn in self._requests.stop():
-            turn.callback(None)
+        for line_of_requests in (self._requests, self._busy_requests):
+            for turn in line_of_requests.stop():
+                turn.callback(None)
         self.request_places.stop()
         self.large_requests.stop()
         self._calm.cancel()
@@ -175,11 +173,19 @@ class ReadQueue:
         return lined_up + len(self._aside)
 
     def turn_of(self, connection: ReadConnection) -> Deferred[None] | None:
-        """When a connection that has sent much may begin its next request; None: now."""
-        if self._is_stopped or not self._rates.has_used_much(connection, self._reactor.seconds()):
+        """When a connection that asks for something may begin its next request; None: now. It
+        waits when it has sent much, or when many requests have begun at once."""
+        if self._is_stopped:
             return None
+        line = self._busy_requests
+        if not self._rates.has_used_much(connection, self._reactor.seconds()):
+            self._requests_at_once += 1
+            if self._requests_at_once <= REQUESTS_AT_ONCE_PER_TURN:
+                return None
+            self._calm.request()
+            line = self._requests
         turn: Deferred[None] = Deferred()
-        self._requests.append(turn)
+        line.append(turn)
         return turn
 
     # What connections tell
@@ -193,7 +199,12 @@ class ReadQueue:
             paused.start = 0
             self._stop(connection, paused)
             return
-        start = 0 if self._must_wait(connection) else connection.take_slice(data, 0)
+        waits = (
+            self.is_busy
+            or connection.is_newcomer
+            or self._rates.has_used_much(connection, self._reactor.seconds())
+        )
+        start = 0 if waits else connection.take_slice(data, 0)
         if start == len(data) or not connection.is_read:
             return
         paused = connection.paused
@@ -203,19 +214,14 @@ class ReadQueue:
             self.waiting_bytes += len(data) - start
             paused.data, paused.start = data, start
 
-    def _must_wait(self, connection: ReadConnection) -> bool:
-        return (
-            self.is_busy
-            or connection.is_newcomer
-            or self._rates.has_used_much(connection, self._reactor.seconds())
-        )
-
     def charge(
         self, connection: ReadConnection, frames: int, size_bytes: int, now: float | None = None
     ) -> None:
-        """What was just worked off counts for the rates of `connection`."""
+        """What was just worked off counts for the rates of `connection`; `now`: when that began."""
         if now is None:
             now = self._reactor.seconds()
+        else:
+            self._rates.took(connection, self._reactor.seconds() - now, now)
         self._frames_at_once += frames
         if self._frames_at_once > FRAMES_AT_ONCE_PER_TURN and not self.is_busy:
             self.is_busy = True
@@ -296,6 +302,7 @@ class ReadQueue:
     def _calm_down(self) -> None:
         self.is_busy = False
         self._frames_at_once = 0
+        self._requests_at_once = 0
 
     def _take_turn(self, connection: ReadConnection) -> int | None:
         """Work off one slice of it; its bytes."""
@@ -363,6 +370,17 @@ class ReadQueue:
         elif limit != paused.limit:
             paused.limit = limit
             self._counts.acted[limit] += 1
+
+
+def _line_of_requests(reactor: Clock, rests: float = 0.0) -> Line[Deferred[None]]:
+    return Line(
+        reactor,
+        _begin,
+        _ignore,
+        bytes_per_turn=BYTES_PER_TURN,
+        seconds_per_turn=SECONDS_PER_TURN,
+        rests=rests,
+    )
 
 
 def _begin(turn: Deferred[None]) -> int:

@@ -16,6 +16,10 @@ BYTES_BURST_SECONDS = 8.0
 # From so much of the bursts on, a connection waits for its turn (see ReadQueue).
 MUCH_FRAMES_SECONDS = 0.5
 MUCH_BYTES_SECONDS = 1.0
+# So does one of which something took so long to read (a megabyte of small objects), for so many
+# times as long: it is read again only while others have most of the time.
+LONG_SECONDS = 0.005
+LONG_FOR = 200.0
 # A bucket that was not touched for this long is full.
 _FORGET_SECONDS = max(FRAMES_BURST_SECONDS, BYTES_BURST_SECONDS)
 
@@ -30,14 +34,15 @@ class Rates(msgspec.Struct, frozen=True):
 
 class Bucket:
     """One connection's. `frames_due` and `bytes_due`: when all that came would have come at the
-    rate. `over_since`: since when it is over a rate without ever having used up less than half a
-    burst; None: it is not."""
+    rate. `long_until`: until then it counts as one that takes long to read. `over_since`: since
+    when it is over a rate without ever having used up less than half a burst; None: it is not."""
 
-    __slots__ = ("bytes_due", "frames_due", "over_since")
+    __slots__ = ("bytes_due", "frames_due", "long_until", "over_since")
 
     def __init__(self) -> None:
         self.frames_due = 0.0
         self.bytes_due = 0.0
+        self.long_until = 0.0
         self.over_since: float | None = None
 
 
@@ -73,12 +78,20 @@ class SessionRates:
         return None if bucket is None else _limit_over(bucket, now)
 
     def has_used_much(self, who: object, now: float) -> bool:
-        """Whether it has sent more than most ever do at once."""
+        """Whether it has sent more than most ever do at once, or something that took long."""
         bucket = self._young.get(who) or self._old.get(who)
         return bucket is not None and (
             bucket.frames_due - now > MUCH_FRAMES_SECONDS
             or bucket.bytes_due - now > MUCH_BYTES_SECONDS
+            or bucket.long_until > now
         )
+
+    def took(self, who: object, seconds: float, now: float) -> None:
+        """So long took what was last read of it."""
+        if seconds > LONG_SECONDS:
+            bucket = self._bucket(who, now)
+            until = max(bucket.long_until, now) + seconds * LONG_FOR
+            bucket.long_until = min(until, now + _FORGET_SECONDS)
 
     def over_seconds(self, who: object, now: float) -> float:
         """For how long it has been over a rate."""

@@ -176,8 +176,11 @@ class RequestDispatcher:
         carried out for it."""
         reads = self._port.reads
         owner = device.user or device.session_id
+        assert device.requests, "`_may_go_on` has seen one"
+        handler = self._handler_of(device.requests[0])
+        large_from_bytes = LARGE_REQUEST_BYTES if handler is None else handler.large_from_bytes
         place: AbstractAsyncContextManager[TakenPlace | None]
-        if self._is_next_large(device):
+        if len(device.requests[0].body) >= large_from_bytes:
             place = reads.large_requests.turn(owner)
         else:
             place = reads.request_places.place(owner)
@@ -191,14 +194,6 @@ class RequestDispatcher:
                 self._tell_done(device)
         finally:
             self._in_line.discard(device)
-
-    def _is_next_large(self, device: DeviceSession) -> bool:
-        request = device.requests[0] if device.requests else None
-        if request is None:
-            return False
-        handler = self._handler_of(request)
-        least_bytes = LARGE_REQUEST_BYTES if handler is None else handler.large_from_bytes
-        return len(request.body) >= least_bytes
 
     def _handler_of(self, request: PublishRequested) -> Handler | None:
         name = request.sub_signal  # one that is no number is known to nobody

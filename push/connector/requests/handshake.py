@@ -69,6 +69,8 @@ class Handshake:
         self._reactor = reactor
         self._devices = services.devices
         self._sessions = services.sessions
+        self._bans = services.bans
+        self._clock = services.shards.first.clock
         self._keyring = services.keyring
         self._failed_keys = services.failed_keys
         self._settings = settings
@@ -163,7 +165,7 @@ class Handshake:
         if not device.is_over:
             self._accept(device, wanted, opened)
             self._port.reads.newcomers.note_outcome(session=True)
-            self._port.watch(connection)
+            self._port.wheel.watch(connection)
             self._port.catch_up.wake(device)
 
     def _admit(self) -> RequestError | None:
@@ -177,12 +179,6 @@ class Handshake:
             )
         return None
 
-    def _check_connections_of(self, user: str) -> None:
-        """Raises `RequestError` `rate_limited` when they have too many connections already. One
-        that this session has taken over is over."""
-        others = self._port.streams.followers_of(user_stream(user))
-        self._limits.check_connections_of_user(1 + sum(not other.is_over for other in others))
-
     async def _take_device(self, device: DeviceSession, opened: Opened) -> None:
         """Take the device over, and subscribe to its channels before its logs are read. What has
         changed since its record was read is in effect when this returns."""
@@ -192,7 +188,7 @@ class Handshake:
             if opened.token is not None:
                 await self._sessions.ending.close([EndedSession(opened.token, device.session_id)])
             return
-        device.connected_ms = self._port.now_ms()
+        device.connected_ms = self._clock.now_ms()
         self._port.sessions[device.session_id] = device
         self._commands.execute_early_command(device)
         # Whose device it is is known now, and from now on a ban ends this session as any other.
@@ -200,7 +196,9 @@ class Handshake:
         if opened.before is not None:
             await self._commands.end_session(*opened.before)
         if opened.user is not None:
-            self._check_connections_of(opened.user)
+            others = self._port.streams.followers_of(user_stream(opened.user))
+            # Without one that this session has taken over.
+            self._limits.check_connections_of_user(1 + sum(not each.is_over for each in others))
         subscribed = self._subscriptions.follow(device, opened.subscriptions)
         await self._subscribing.watch(subscribed, no_subscription)
         if device.is_over:
@@ -212,9 +210,7 @@ class Handshake:
 
     def _check_ban(self, device: DeviceSession) -> Awaitable[None]:
         """Raises `RequestError` `banned`."""
-        return self._devices.check_ban(
-            ip=device.connection.ip, token=device.token, user=device.user
-        )
+        return self._bans.check(ip=device.connection.ip, token=device.token, user=device.user)
 
     def _accept(self, device: DeviceSession, wanted: ConnectRequested, opened: Opened) -> None:
         now = self._reactor.seconds()
@@ -222,7 +218,7 @@ class Handshake:
             session=device.session_id,
             user=device.user,
             node=self._settings.node,
-            time=self._port.now_ms(),
+            time=self._clock.now_ms(),
             truncated=opened.truncated,
             streams=UNSET
             if opened.token is not None
@@ -235,7 +231,7 @@ class Handshake:
             wanted.message_id,
             body,
             wanted.body,
-            expires_at=self._expires_at(opened.expires_s),
+            expires_at=None if opened.expires_s is None else self._expires_at(opened.expires_s),
             now=now,
         )
         self._counters.connected += 1
@@ -252,11 +248,9 @@ class Handshake:
         device.connection.flush()
         device.connection.tell_session()
 
-    def _expires_at(self, expires_s: int | None) -> float | None:
+    def _expires_at(self, expires_s: int) -> float:
         """When credentials end, on the reactor's clock, for an end by the server's clock."""
-        if expires_s is None:
-            return None
-        left_ms = (expires_s + LEEWAY_SECONDS) * 1000 - self._port.now_ms()
+        left_ms = (expires_s + LEEWAY_SECONDS) * 1000 - self._clock.now_ms()
         return float(self._reactor.seconds() + left_ms / 1000)
 
     def _send_away(
@@ -320,7 +314,6 @@ class Handshake:
             session.refuse_renewal(wanted.message_id, as_refusal(error))
         else:
             expires_at = self._expires_at(claims.expires_s)
-            assert expires_at is not None
             session.renewed(wanted.message_id, claims.expires_s * 1000, expires_at)
         device.connection.flush()
 

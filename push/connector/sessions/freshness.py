@@ -112,7 +112,6 @@ class Freshness:
         # What was not read is known as long as the lease has told, which may have begun before.
         return min(until, self._lease.until) if knows_all else until
 
-    @property
     def is_late(self) -> bool:
         """Whether changes may have been answered before this connector has received them."""
         return not self._lease.holds

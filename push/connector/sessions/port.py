@@ -53,6 +53,13 @@ class ReadingOn(Protocol):
         """The same, in a later turn."""
 
 
+class Deadlines(Protocol):
+    """When connections are to be looked at (`connector.transport.timing_wheel`)."""
+
+    def watch(self, connection: SessionConnection) -> None:
+        """Look at it when its protocol next has something to do."""
+
+
 class RunningRequests(Protocol):
     """What devices have asked for (`connector.requests.dispatch`)."""
 
@@ -92,14 +99,14 @@ class GatewayPort(Protocol):
     def reads(self) -> ReadQueue: ...
 
     @property
+    def wheel(self) -> Deadlines: ...
+
+    @property
     def tasks(self) -> OwnedTasks[SessionConnection]:
         """What waits for Redis, or for others. An error in it ends its connection."""
 
     def now_ms(self) -> int:
         """The time of the day in milliseconds, by the first Redis server's clock."""
-
-    def watch(self, connection: SessionConnection) -> None:
-        """Look at its next deadline."""
 
     def disconnect(
         self,

@@ -34,7 +34,6 @@ class Gate(Protocol):
     def may_hand_on(self, server: RedisClient) -> bool:
         """What comes on the channels of `server`, now."""
 
-    @property
     def is_late(self) -> bool:
         """Whether changes may have been answered before this connector has received them."""
 
@@ -62,8 +61,8 @@ class ServerStreams:
             self.log_cache,
             receiver,
             name,
-            may_hand_on=lambda: gate.may_hand_on(server),
-            is_late=lambda: gate.is_late,
+            may_hand_on=gate.may_hand_on,
+            is_late=gate.is_late,
         )
         self.pages = SharedLogReader(server, self.reader, self.log_cache, steps)
         self.cursors = CursorWriter(reactor, server, on_lost)
@@ -85,34 +84,32 @@ class ShardedStreams:
     ) -> None:
         self._shards = shards
         self.steps = steps = TurnShare(turn_time, STEPS_PER_TURN)
-        self._servers = [
+        # By the `shard` of subscriptions.
+        self.servers = [
             ServerStreams(reactor, server, receiver, name, on_lost, gate, steps)
             for server in shards
         ]
-        self.cursors = ShardedCursors(server.cursors for server in self._servers)
-        self.counts = ShardedCounts(shards, [server.counts for server in self._servers])
+        self.cursors = ShardedCursors(server.cursors for server in self.servers)
+        self.counts = ShardedCounts(shards, [server.counts for server in self.servers])
 
     def __iter__(self) -> Iterator[ServerStreams]:
-        return iter(self._servers)
-
-    def of(self, subscription: Subscription) -> ServerStreams:
-        return self._servers[subscription.shard]
+        return iter(self.servers)
 
     def unfollow(self, device: DeviceSession, subscription: Subscription) -> None:
-        self.of(subscription).hub.unfollow(subscription.stream, device)
+        self.servers[subscription.shard].hub.unfollow(subscription.stream, device)
 
     def channel(self, subscription: Subscription) -> Channel | None:
-        return self.of(subscription).hub.channels.get(subscription.stream)
+        return self.servers[subscription.shard].hub.channels.get(subscription.stream)
 
     def followers_of(self, stream: str) -> list[DeviceSession]:
         """The connections that follow `stream`."""
-        channel = self._servers[self._shards.number_of(stream)].hub.channels.get(stream)
+        channel = self.servers[self._shards.number_of(stream)].hub.channels.get(stream)
         if channel is None:
             return []
         return [each for each in channel.followers if isinstance(each, DeviceSession)]
 
     def start(self) -> None:
-        for server in self._servers:
+        for server in self.servers:
             server.hub.start()
 
     async def store_all(self) -> None:
@@ -121,7 +118,7 @@ class ShardedStreams:
         await self.counts.stop()
 
     def stop(self) -> None:
-        for server in self._servers:
+        for server in self.servers:
             server.hub.stop()
 
 

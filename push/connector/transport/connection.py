@@ -206,8 +206,9 @@ class DeviceConnection(Protocol):
 
     def take_slice(self, data: bytes, start: int) -> int:
         """Work off a slice of what came; where the next begins."""
-        size = max(SLICE_BYTES, self.protocol.rest_of_frame(data, start))
-        end = min(start + size, len(data))
+        end = len(data)
+        if end - start > SLICE_BYTES:
+            end = min(end, start + max(SLICE_BYTES, self.protocol.rest_of_frame(data, start)))
         self.take(data[start:end])
         return end
 

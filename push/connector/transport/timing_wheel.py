@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from push.connector.sessions.device_session import SessionConnection
 from push.runtime.ports import Clock, as_twisted
 from push.runtime.timers import Debounced
 
@@ -65,6 +66,12 @@ class TimingWheel:
 
     def at(self, item: Timed, seconds: float) -> None:
         self.put(item, self.slot_of(seconds))
+
+    def watch(self, connection: SessionConnection) -> None:
+        """Look at it when its protocol next has something to do."""
+        deadline = connection.protocol.next_deadline()
+        if deadline is not None:
+            self.at(connection, deadline)
 
     def remove(self, item: Timed) -> None:
         """Forget `item`, so that nothing keeps it in memory."""

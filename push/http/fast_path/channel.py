@@ -44,7 +44,10 @@ class FastPathChannel(LimitedChannel):
             return
         site = self.site
         request = None if self._has_more_to_do else site.reader.read(data, self)
-        if request is None or not site.routing.access.may_be_read(request.route, request):
+        if request is None or (
+            request.route.has_large_body
+            and not site.routing.access.may_be_read(request.route, request)
+        ):
             super().dataReceived(data)
             return
         work_owner = self.sender.begin_request(request)

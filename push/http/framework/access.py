@@ -68,7 +68,7 @@ class RequestAccess:
         self._keyless: set[bytes] = set()  # paths of routes that take a body and need no key
 
     def add(self, route: Endpoint) -> None:
-        if _is_large(route):
+        if route.has_large_body:
             self._large[route.path.encode()] = route
         if not route.needs_key and route.body is not None:
             self._keyless.add(route.path.encode())
@@ -199,9 +199,7 @@ class RequestAccess:
             )
 
     def may_be_read(self, route: Endpoint, request: IncomingRequest) -> bool:
-        """Whether `admit` would have a body of 64 KiB read."""
-        if not _is_large(route):
-            return True
+        """Whether `admit` would have a body of 64 KiB read for a route with a large one."""
         return not self._is_short_of_memory() and self.is_allowed(request.requestHeaders, route)
 
     def is_allowed(self, headers: HeaderValues, route: Endpoint) -> bool:
@@ -213,11 +211,6 @@ class RequestAccess:
         except RequestError:
             return False
         return True
-
-
-def _is_large(route: Endpoint) -> bool:
-    """Whether its body may be so large that only some keys may send it."""
-    return route.body is not None and route.body.max_bytes > MAX_BODY_BYTES
 
 
 def _name_of(api_key: ApiKey) -> str:

@@ -181,6 +181,11 @@ class Route:
     def needs_key(self) -> bool:
         return self.scope is not None or self.any_key
 
+    @property
+    def has_large_body(self) -> bool:
+        """Whether its body may be so large that only some keys may send it."""
+        return self.body is not None and self.body.max_bytes > MAX_BODY_BYTES
+
     def __call__(self, handler: Method) -> Method:
         vars(handler)[_ROUTE] = self
         return handler

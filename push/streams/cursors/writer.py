@@ -159,8 +159,10 @@ class CursorWriter:
         try:
             batch = self._take_batch()
             if batch:
-                told, server = encoded(batch), self._server
-                lost: list[int] = await server.replayed.run(_script, [told, ""], [told, "replay"])
+                told = encoded(batch)
+                lost: list[int] = await self._server.run(
+                    _script, [], [told, ""], replay=[told, "replay"]
+                )
                 if lost:
                     holders = [holder for move in batch for _, holder in move.members]
                     for number in lost:

@@ -24,7 +24,7 @@ class HeldPages:
         self.reads = 0  # whose pages wait
         self._let_go: Deferred[None] | None = Deferred()
         [subscription] = _of(node, "all")
-        pages = node.gateway.streams.of(subscription).pages
+        pages = node.gateway.streams.servers[subscription.shard].pages
         read = pages.read
 
         async def held(wanted: Sequence[Any]) -> LogReading:
@@ -102,7 +102,7 @@ async def test_what_a_channel_loses_while_a_page_waits_is_read(
     node.gateway.catch_up.wake(session)
     await wait_until(lambda: pages.reads)
 
-    server = node.gateway.streams.of(subscription).server
+    server = node.gateway.streams.servers[subscription.shard].server
     handlers = server.channels.handlers
     [name] = [name for name, handler in handlers.items() if handler == channel.receiver]
     announced: list[bytes] = []
@@ -129,7 +129,7 @@ async def test_a_stream_whose_channel_is_confirmed_does_not_wait_for_another(
     client = await device(acks=True)
     [session] = node.gateway.sessions.values()
     [first] = _of(node, "all")
-    hub = node.gateway.streams.of(first).hub
+    hub = node.gateway.streams.servers[first.shard].hub
     follow = hub.follow
 
     def follow_late(stream: str, *more: Any) -> Deferred[None]:
@@ -137,7 +137,7 @@ async def test_a_stream_whose_channel_is_confirmed_does_not_wait_for_another(
         return Deferred() if stream == "topic:away" else confirmed
 
     monkeypatch.setattr(hub, "follow", follow_late)
-    end = await node.gateway.streams.of(first).server.last_offset()
+    end = await node.gateway.streams.servers[first.shard].server.last_offset()
     made = [Subscription(f"topic:{name}", end, first.shard) for name in ("away", "here")]
     added = Deferred.fromCoroutine(node.gateway.subscriptions.add(session, made))
     for number in range(3):
@@ -165,14 +165,14 @@ async def test_what_came_before_the_end_of_a_stream_is_written_before_the_device
         read_again: Deferred[None] = Deferred()
         slow.setattr(node.gateway.subscriptions, "refreshed", lambda *_: read_again)
         slow.setattr(node.gateway.subscriptions, "request_refresh", lambda *_: None)
-        slow.setattr(node.hub, "_may_hand_on", lambda: False)
+        slow.setattr(node.hub, "_may_hand_on", lambda server: False)
         subscription.live = is_live
         for number in range(3):
             await node.push("group", group, data=number)
         removed = Deferred.fromCoroutine(node.chat.groups.remove(group, ["ann"], None))
         await wait_until(lambda: any(entry.control for entry in node.hub.pending[channel]))
         if is_live:
-            slow.setattr(node.hub, "_may_hand_on", lambda: True)
+            slow.setattr(node.hub, "_may_hand_on", lambda server: True)
         else:
             node.gateway.catch_up.wake(session)
         await wait_until(lambda: stream not in session.subscriptions)

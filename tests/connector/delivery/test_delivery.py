@@ -100,7 +100,7 @@ async def test_what_fits_in_a_turn_goes_before_what_takes_several(
     await node.push("all", data="00")  # the next turn has so many bytes
     await wait_until(lambda: all(client.numbers for client in clients))
     allowed: list[bool] = []
-    monkeypatch.setattr(node.hub, "_may_hand_on", lambda: bool(allowed))
+    monkeypatch.setattr(node.hub, "_may_hand_on", lambda server: bool(allowed))
     for number in range(1, count):
         await node.push("all", data=f"{number:0{of_each_bytes}}")
     await wait_until(lambda: [len(entries) for entries in node.hub.pending.values()] == [count - 1])

@@ -187,9 +187,9 @@ async def world(
         timeout_seconds=3600,  # what waits for Redis when time is moved on is not late
     )
     node.listen()
-    node.gateway._wheel.stop()  # `pass_time` looks at the sessions instead
+    node.gateway.wheel.stop()  # `pass_time` looks at the sessions instead
     yield World(node, dial, wait_until)
-    node.gateway._wheel.start()
+    node.gateway.wheel.start()
 
 
 def numbered(count: int, prefix: str = "m") -> list[str]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from push.connector.limits.line import LEAST_BYTES_PER_SLICE, MOST_REST_SECONDS
-from push.connector.limits.newcomers import (
+from push.connector.limits.line import (
+    LEAST_BYTES_PER_SLICE,
     LONG_RESTS,
     MOST_NEWCOMERS,
+    MOST_REST_SECONDS,
     NEWCOMERS_BYTES_PER_TURN,
     SECONDS_PER_TURN,
 )

@@ -11,11 +11,13 @@ from push.connector.limits.read_queue import (
     BYTES_PER_TURN,
     FRAMES_AT_ONCE_PER_TURN,
     OVER_RATE_SECONDS,
+    REQUESTS_AT_ONCE_PER_TURN,
     PausedReading,
     ReadQueue,
 )
-from push.connector.limits.session_rates import Rates
+from push.connector.limits.session_rates import LONG_SECONDS, Rates
 from tests.conftest import LoggedErrors
+from tests.turns import turn
 
 FRAME_BYTES = 10
 SLICE_BYTES = 1000
@@ -34,12 +36,14 @@ class Peer:
         self.world = world
         self.reads = True
         self.got = b""
+        self.takes_seconds = 0.0  # each slice
 
     def take_slice(self, data: bytes, start: int) -> int:
         end = min(start + SLICE_BYTES, len(data))
         self.got += data[start:end]
-        size = end - start
-        self.world.queue.charge(self, size // FRAME_BYTES, size, self.world.clock.seconds())
+        size, now = end - start, self.world.clock.seconds()
+        self.world.clock.rightNow += self.takes_seconds
+        self.world.queue.charge(self, size // FRAME_BYTES, size, now)
         return end
 
     def stop_reading(self) -> None:
@@ -62,13 +66,7 @@ class World:
         )
 
     def turn(self) -> None:
-        """What is due now, as one turn of the reactor does it: what that asks for comes later."""
-        due = [call for call in self.clock.calls if call.getTime() <= self.clock.seconds()]
-        for call in due:
-            if call.active():
-                self.clock.calls.remove(call)
-                call.called = 1
-                call.func(*call.args, **call.kw)
+        turn(self.clock)
 
     def settle(self) -> int:
         """Turns until nothing waits."""
@@ -351,3 +349,45 @@ def test_a_flood_that_is_of_no_use_is_read_at_a_rate(world: World) -> None:
     assert reads <= 4 / ASIDE_SECONDS + 1
     world.queue.stop()
     assert world.clock.getDelayedCalls() == []
+
+
+def test_of_many_requests_that_come_at_once_few_begin_in_a_turn(world: World) -> None:
+    """Of those that are refused at once as well: no other turn of the reactor passes between."""
+    peer, begun = Peer(world), 0
+    while (wait := world.queue.turn_of(peer)) is None:
+        begun += 1
+        assert begun <= REQUESTS_AT_ONCE_PER_TURN
+    assert begun == REQUESTS_AT_ONCE_PER_TURN
+    waiting = [wait, *(world.queue.turn_of(peer) for _ in range(20))]
+    turns = 0
+    while not all(each is not None and each.called for each in waiting):
+        world.turn()
+        turns += 1
+    assert 2 < turns < 20
+    assert world.queue.turn_of(peer) is None
+    world.queue.stop()
+
+
+def test_one_that_takes_long_to_read_is_read_while_others_have_most_of_the_time(
+    world: World,
+) -> None:
+    slow, quick = Peer(world), Peer(world)
+    slow.takes_seconds = 2 * LONG_SECONDS
+    world.queue.received(slow, b"x" * 10)
+    assert not slow.reads
+    world.turn()
+    for _ in range(20):
+        world.queue.received(slow, b"x" * 10)
+        world.queue.received(quick, b"x" * 10)
+        assert len(quick.got) == 10  # at once
+        quick.got = b""
+        world.turn()
+    assert len(slow.got) == 20  # the first, and one, after which the line rests
+    world.settle_in_time()
+    assert len(slow.got) == 210
+    slow.takes_seconds = 0.0
+    world.clock.rightNow += 10
+    got = len(slow.got)
+    world.queue.received(slow, b"x" * 10)
+    assert len(slow.got) == got + 10
+    world.queue.stop()

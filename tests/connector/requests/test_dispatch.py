@@ -9,7 +9,7 @@ import pytest
 import pytest_twisted
 from twisted.internet.defer import Deferred
 
-from push.connector.limits.read_queue import REQUESTS_AT_A_TIME
+from push.connector.limits.read_queue import REQUESTS_AT_A_TIME, REQUESTS_AT_ONCE_PER_TURN
 from push.devices.session_queries import APPLY, LIST
 from push.wire.api.groups import NewGroup
 from tests.connector.test_in_effect import jwt_of
@@ -60,3 +60,31 @@ async def test_requests_that_wait_for_a_silent_connector_hold_up_nobody(
     silent.survey_handler.stop()
     assert all([(await each)["ok"] for each in asked])
     assert node.gateway.limits.reads.request_places._at_a_time.whole >= REQUESTS_AT_A_TIME
+
+
+@pytest_twisted.ensureDeferred
+async def test_requests_that_are_refused_at_once_are_not_all_answered_in_one_turn(
+    make_node: Callable[..., Awaitable[Any]],
+    redis_url: str,
+    dial: Callable[..., Awaitable[Any]],
+    wait_until: WaitUntil,
+) -> None:
+    """Dozens of each session wait until its first was answered."""
+    node = await make_node(redis_url)
+    node.listen()
+    clients = [await dial(node) for _ in range(12)]
+    for number, client in enumerate(clients):
+        await client.connect(jwt=jwt_of(f"u{number}"))
+    dispatcher, places = node.gateway.requests, node.gateway.limits.reads.request_places
+    held = [place for _ in range(REQUESTS_AT_A_TIME) if (place := places.take("held")) is not None]
+    assert places.take("held") is None
+
+    asked = [Deferred.fromCoroutine(client.ask("PS")) for client in clients for _ in range(30)]
+    await wait_until(
+        lambda: sum(len(each.requests or ()) for each in dispatcher._running) == len(asked)
+    )
+    for place in held:
+        places.end(place)
+    answered = sum(dispatcher.answered.values())
+    assert 0 < answered <= REQUESTS_AT_ONCE_PER_TURN + len(clients)
+    assert [(await each)["code"] for each in asked] == ["invalid"] * len(asked)

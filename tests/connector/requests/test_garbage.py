@@ -72,7 +72,7 @@ async def listening(node: Any, dial: Any, carrier: str) -> tuple[int, dict[str, 
 @pytest.mark.parametrize("name", REFUSED)
 @pytest_twisted.ensureDeferred
 async def test_nothing_keeps_the_body_of_a_request_that_was_refused(
-    node: Any, dial: Any, wait_until: WaitUntil, carrier: str, name: str
+    nothing_older: None, node: Any, dial: Any, wait_until: WaitUntil, carrier: str, name: str
 ) -> None:
     port, pair = await listening(node, dial, carrier)
     request, body = REFUSED[name]
@@ -98,7 +98,12 @@ async def test_nothing_keeps_the_body_of_a_request_that_was_refused(
 @pytest.mark.parametrize("has_session", [False, True])
 @pytest_twisted.ensureDeferred
 async def test_nothing_keeps_what_a_connection_that_was_lost_had_sent(
-    node: Any, dial: Any, wait_until: WaitUntil, carrier: str, has_session: bool
+    nothing_older: None,
+    node: Any,
+    dial: Any,
+    wait_until: WaitUntil,
+    carrier: str,
+    has_session: bool,
 ) -> None:
     """A frame without its end, and a message of WebSocket that goes on."""
     port, pair = await listening(node, dial, carrier)
@@ -121,7 +126,7 @@ async def test_nothing_keeps_what_a_connection_that_was_lost_had_sent(
 
 @pytest_twisted.ensureDeferred
 async def test_nothing_keeps_a_large_connect_or_registration_that_was_refused(
-    node: Any, dial: Any, wait_until: WaitUntil
+    nothing_older: None, node: Any, dial: Any, wait_until: WaitUntil
 ) -> None:
     port, pair = await listening(node, dial, "tcp")
     cursors = {f"topic:t.{number}": "1" for number in range(2_000)}

@@ -15,7 +15,7 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 
-from push.connector.transport import device_reader
+from push.connector.transport import device_port
 from push.connector.transport.device_port import READ_BYTES, SHORT_BYTES, DevicePort
 from tests.conftest import LoggedErrors
 from tests.waiting import WaitUntil
@@ -116,8 +116,8 @@ async def pairs(wait_until: WaitUntil) -> AsyncIterator[Pairs]:
 async def test_what_comes_is_read_of_all_a_part_in_each_turn(
     pairs: Pairs, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(device_reader, "READS_PER_TURN", 3)
-    monkeypatch.setattr(device_reader, "READS_AT_ONCE", 1)
+    monkeypatch.setattr(device_port, "READS_PER_TURN", 3)
+    monkeypatch.setattr(device_port, "READS_AT_ONCE", 1)
     opened = await pairs.open(10)
     for number, (_, there) in enumerate(opened):
         there.transport.write(b"%d" % number)
@@ -152,16 +152,16 @@ class SlowTransport:
 def test_reads_that_take_long_end_the_turn(reads_in_a_turn: int) -> None:
     clock: Any = Clock()  # as much of a reactor as is needed
     clock.addReader = clock.removeReader = lambda _reader: None
-    reader = device_reader.DeviceReader(clock)
+    reader = device_port.DeviceReader(clock)
     done: list[SlowTransport] = []
-    seconds = device_reader.SECONDS_PER_TURN / reads_in_a_turn / device_reader.READS_AT_ONCE
-    number = 3 * reads_in_a_turn * device_reader.READS_AT_ONCE
+    seconds = device_port.SECONDS_PER_TURN / reads_in_a_turn / device_port.READS_AT_ONCE
+    number = 3 * reads_in_a_turn * device_port.READS_AT_ONCE
     transports = [SlowTransport(clock, seconds * 1.01, done) for _ in range(number)]
     for transport in transports:
         reader.add(transport)  # type: ignore[arg-type]  # it never ends
     for turn in range(1, 4):
         reader.doRead()
-        assert len(done) == turn * reads_in_a_turn * device_reader.READS_AT_ONCE
+        assert len(done) == turn * reads_in_a_turn * device_port.READS_AT_ONCE
     assert set(done) == set(transports)
     for transport in transports:
         reader.remove(transport)  # type: ignore[arg-type]  # as above
@@ -171,10 +171,10 @@ def test_reads_that_take_long_end_the_turn(reads_in_a_turn: int) -> None:
 def test_one_read_may_end_the_turn_and_those_after_it_are_not_forgotten() -> None:
     clock: Any = Clock()  # as much of a reactor as is needed
     clock.addReader = clock.removeReader = lambda _reader: None
-    reader = device_reader.DeviceReader(clock)
+    reader = device_port.DeviceReader(clock)
     done: list[SlowTransport] = []
-    number = 2 * device_reader.READS_AT_ONCE
-    slow = device_reader.SECONDS_PER_TURN * 1.01
+    number = 2 * device_port.READS_AT_ONCE
+    slow = device_port.SECONDS_PER_TURN * 1.01
     transports = [SlowTransport(clock, slow, done) for _ in range(number)]
     for transport in transports:
         reader.add(transport)  # type: ignore[arg-type]  # it never ends

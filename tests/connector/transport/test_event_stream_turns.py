@@ -93,7 +93,7 @@ async def test_nothing_of_a_lost_stream_waits_for_the_garbage_collector(
     await wait_until(lambda: client.status)
     channels = [
         channel
-        for server in gateway.streams._servers
+        for server in gateway.streams.servers
         for name, channel in server.hub.channels.items()
         if name.startswith("dev:")
     ]

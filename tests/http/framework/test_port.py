@@ -237,7 +237,7 @@ _NESTED = b'{"a":' * 80_000 + b"1" + b"}" * 80_000
 )
 @pytest_twisted.ensureDeferred
 async def test_nothing_keeps_the_body_of_a_request_that_was_answered(
-    served: Served, path: str, key: str | None, body: bytes, status: int
+    nothing_older: None, served: Served, path: str, key: str | None, body: bytes, status: int
 ) -> None:
     """Neither a cycle nor an exception: a MiB for each refused request was the rest of it."""
     data = make_request("POST", path, body, key=key)
@@ -279,7 +279,11 @@ PARTS = (LimitedChannel, LimitedRequest, HttpTransport, RequestSender, RequestEr
 )
 @pytest_twisted.ensureDeferred
 async def test_nothing_of_a_request_waits_for_the_garbage_collector(
-    served: Served, data: bytes, act: Callable[[int, bytes], object], wait_until: Any
+    nothing_older: None,
+    served: Served,
+    data: bytes,
+    act: Callable[[int, bytes], object],
+    wait_until: Any,
 ) -> None:
     """A flood of them would stop everybody while it is at work."""
 
