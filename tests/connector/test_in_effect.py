@@ -419,7 +419,7 @@ async def test_nothing_is_handed_out_by_a_record_whose_change_was_missed(
         await wait_until(lambda losses=losses: node.store.channels.losses > losses)
         while not (node.store.is_subscribed and node.lease.holds):
             await other.push("user", before, data="not")
-            await pause(0)
+            await pause(0.01)  # some are enough, and new subscriptions take a while
         await other.push("user", before, data="not")
         assert (await client.ask("MS", to={"user": f"to-{after}"}, data=number))["ok"]
         assert connection.device.user == after
