@@ -21,6 +21,7 @@ from push.wire.api.groups import NewGroup
 from push.wire.frames import encode_frame
 from push.wire.idents import device_stream, topic_stream
 from push.wire.signals import ConnectStatus, RequestName, Signal
+from tests.amounts import amount
 from tests.connector.conftest import JWT_SECRET
 from tests.faults.slow_redis import SlowRedis
 from tests.waiting import WaitUntil, pause
@@ -111,7 +112,7 @@ async def test_what_changes_while_a_session_opens_is_in_effect_when_it_is_accept
     pair = await registering.register()
     token = pair["token"]
     before = None
-    for number in range(ROUNDS // 2):
+    for number in range(amount(ROUNDS // 4, ROUNDS // 2)):
         user = f"user{number}"
         client = await dial(node, acks=True)
 
