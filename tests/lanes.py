@@ -65,11 +65,23 @@ ONE_BY_ONE = (
     "tests/test_nets.py",
     "tests/testing/",
 )
+# What starts programs in the quick lane. One process works all of it off: each that starts any
+# first has a host import what they do (tests/warm.py).
+WITH_PROGRAMS = (
+    "tests/daemons/config/test_options.py",
+    "tests/daemons/test_behind_proxies.py",
+    "tests/pushctl/test_errors.py",
+    "tests/pushctl/test_hostile_text.py",
+    "tests/pushctl/test_listen.py",
+    "tests/pushctl/test_push.py",
+    "tests/pushctl/test_pushctl.py",
+    "tests/sdk/test_topics.py",
+)
 # Of these as many processes as this number each get a part, with a server of its own.
 PARTS = {"tests/hostile/test_floods.py": 4}
 # The order of the start: what one process is busy with for longest, then what takes long and goes
 # to any process; everything else follows in the order of its names, and fills what is left.
-FIRST = (
+FIRST: tuple[str | tuple[str, ...], ...] = (
     "tests/demo/test_page.py",
     "tests/web/test_client.py",
     "tests/web/console/",
@@ -77,6 +89,7 @@ FIRST = (
     "tests/hostile/test_floods.py",
     "tests/sdk/test_live",
     "tests/live/test_",
+    WITH_PROGRAMS,
     "tests/connector/test_in_effect.py",
     "tests/connector/delivery/",
     "tests/connector/",
@@ -116,8 +129,10 @@ def place_in_queue(path: str) -> int:
 
 
 def unit_of(test_id: str) -> str:
-    """What one process works off at a stretch: a file, a part of one, or one test."""
+    """What one process works off at a stretch: some files, one, a part of one, or one test."""
     path = test_id.partition("::")[0]
+    if path in WITH_PROGRAMS:
+        return "what starts programs in the quick lane"
     if path in PARTS:
         return f"{path} {crc32(test_id.encode()) % PARTS[path]}"
     return test_id if path.startswith(ONE_BY_ONE) else path

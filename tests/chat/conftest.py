@@ -18,6 +18,7 @@ from push.http.framework.access import Guards
 from push.http.framework.site import LimitedSite
 from push.http.server import make_site
 from push.wire.api.operate.config import Configuration
+from tests.amounts import amount
 from tests.conftest import RedisServer, standing_still
 from tests.connector.conftest import (
     JWT_SECRET,
@@ -52,7 +53,21 @@ def three_servers() -> Iterator[list[RedisServer]]:
         server.remove()
 
 
-@pytest.fixture(params=[1, 3], ids=["one server", "three servers"])
+ONE, THREE = pytest.param(1, id="one server"), pytest.param(3, id="three servers")
+
+
+def on(*servers: Any) -> pytest.MarkDecorator:
+    """Of a test with many cases: `servers` in every run, and both in a long one."""
+    return pytest.mark.parametrize("redis_urls", amount(servers, (ONE, THREE)), indirect=True)
+
+
+# What is wrong with a request is so whatever the servers are.
+on_one_server = on(ONE)
+# A table of the documents: more can go wrong where things that belong together are stored apart.
+on_three_servers = on(THREE)
+
+
+@pytest.fixture(params=[ONE, THREE])
 def redis_urls(
     request: pytest.FixtureRequest, redis_url: str, three_servers: list[RedisServer]
 ) -> list[str]:

@@ -15,7 +15,7 @@ from push.connector.delivery import fanout
 from push.wire.api.conversations import NewMessage
 from push.wire.api.groups import GroupChanges, MemberChange, NewGroup
 from push.wire.errors import RequestError
-from tests.chat.conftest import User, of_kind
+from tests.chat.conftest import User, of_kind, on_one_server
 from tests.connector.conftest import Client, Node
 from tests.waiting import WaitUntil
 
@@ -419,6 +419,7 @@ async def test_null_in_what_may_be_absent_is_as_if_it_were(person: User) -> None
 
 
 @pytest.mark.parametrize("cursor", ["bob~99999999999999999999", "bob~", "~1", "bob~-1", "a b", "("])
+@on_one_server
 @pytest_twisted.ensureDeferred
 async def test_what_is_no_cursor_of_a_page_of_members_is_refused(person: User, cursor: str) -> None:
     anna = await person("anna")
@@ -526,6 +527,7 @@ async def test_who_was_removed_gets_no_push_at_qos_0_either_however_many_the_mem
 
 
 @pytest.mark.parametrize("name", ["a\x1b[2J", "a\n", "\x7f", "a\x85", "", "ü" * 65])
+@on_one_server
 @pytest_twisted.ensureDeferred
 async def test_a_name_of_a_group_has_no_control_characters(person: User, name: str) -> None:
     anna = await person("anna")

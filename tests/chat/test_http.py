@@ -11,7 +11,7 @@ import pytest_twisted
 
 from push.wire.api.groups import NewGroup
 from push.wire.api.paging import make_cursor
-from tests.chat.conftest import Door
+from tests.chat.conftest import Door, on_one_server
 from tests.chat.test_messages import say
 from tests.connector.conftest import Node
 from tests.http.segments import nasty_paths
@@ -118,6 +118,7 @@ async def test_messages_on_behalf_of_users(door: Door) -> None:
         ),
     ],
 )
+@on_one_server
 @pytest_twisted.ensureDeferred
 async def test_what_is_wrong_is_refused_and_named(
     door: Door, method: str, path: str, body: Any, code: str, field: str | None
@@ -155,6 +156,7 @@ async def test_the_document_is_sound(door: Door) -> None:
     assert '"from"' in json.dumps(document["components"]["schemas"]["MessageBody"])
 
 
+@on_one_server
 @pytest_twisted.ensureDeferred
 async def test_every_chat_route_refuses_every_nasty_segment(door: Door, node: Node) -> None:
     group = await new_group(door, "bob")

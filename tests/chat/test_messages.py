@@ -17,7 +17,7 @@ from push.wire.api.conversations import NewMessage, Range, ReadPositions
 from push.wire.api.groups import NewGroup
 from push.wire.bodies import json_depth_exceeds
 from push.wire.errors import RequestError
-from tests.chat.conftest import User, keys_of, of_kind
+from tests.chat.conftest import User, keys_of, of_kind, on_one_server
 from tests.connector.conftest import Client, Node
 from tests.waiting import WaitUntil
 
@@ -712,6 +712,7 @@ async def test_a_message_as_deep_as_may_be_is_in_lists_that_clients_can_read(per
         ("PS", {"users": [".."]}, "invalid", "users"),
     ],
 )
+@on_one_server
 @pytest_twisted.ensureDeferred
 async def test_what_is_wrong_is_refused_and_named(
     person: User, name: str, body: dict[str, Any], code: str, field: str | None

@@ -7,7 +7,7 @@ import json
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +25,8 @@ from push.devices.outbox import Outbox
 from push.http.framework.access import Guards
 from push.http.routes.apps import make_group
 from push.http.server import make_site
+from push.redis.client import RedisClient
+from push.redis.connection.url import parse_store_url
 from push.redis.shards import Shards
 from push.streams.publisher import Retention
 from push.wire.api.groups import GroupChanges, MemberChange, NewGroup
@@ -33,7 +35,9 @@ from push.wire.idents import Snowflake
 from push.wire.signals import RequestName
 from tests.chat.conftest import Door
 from tests.chat.test_messages import said
+from tests.conftest import RedisServer
 from tests.connector.conftest import NO_RATES
+from tests.waiting import wait_until
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "chat.md"
 USERS = {
@@ -279,12 +283,25 @@ ACTS: dict[str, tuple[Act, Act | None]] = {
 Stage = Callable[[str, str | None], Awaitable[Scene]]
 
 
-@pytest_twisted.async_yield_fixture
-async def stage(connect: Any, redis_url: str, wait_until: Any) -> Any:
+@pytest_twisted.async_yield_fixture(scope="module")
+async def store(redis_server: RedisServer) -> AsyncIterator[RedisClient]:
+    """One connection for all cells: what is stored is all that differs between them."""
+    from twisted.internet import reactor
+
+    redis_server.ensure_empty()
+    client = RedisClient(reactor, parse_store_url(redis_server.url))
+    client.start()
+    await wait_until(lambda: client.problem is None)
+    yield client
+    await client.stop()
+
+
+@pytest.fixture
+def stage(store: RedisClient, redis_url: str) -> Stage:
     """`await stage("normal", "mia")`: a new group, and who acts in it."""
     from twisted.internet import reactor
 
-    shards = Shards([await connect(redis_url)])
+    shards = Shards([store])
     snowflake = Snowflake(lambda: int(time.time() * 1000), secrets.randbits(10))
     settings = ChatSettings(**NO_RATES)
     chat = ChatService(shards, Outbox(shards), snowflake, settings, Retention(), _nobody_is_online)
@@ -302,7 +319,7 @@ async def stage(connect: Any, redis_url: str, wait_until: Any) -> Any:
         await scene.set_up(type)
         return scene
 
-    yield make
+    return make
 
 
 async def _nobody_is_online(users: Any) -> dict[str, bool]:

@@ -13,7 +13,7 @@ import pytest_twisted
 from push.chat import contacts
 from push.chat.conversation_id import to_group
 from push.wire.api.groups import GroupChanges, NewGroup
-from tests.chat.conftest import User
+from tests.chat.conftest import User, on_three_servers
 from tests.chat.test_messages import said, say
 from tests.connector.conftest import Node
 
@@ -100,6 +100,7 @@ def test_the_table_is_whole() -> None:
 
 
 @pytest.mark.parametrize(("scene", "setting", "told"), rows())
+@on_three_servers
 @pytest_twisted.ensureDeferred
 async def test_presence_is_told_as_the_document_says(
     make_node: Any, redis_urls: list[str], person: User, scene: str, setting: str, told: str

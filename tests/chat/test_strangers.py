@@ -13,7 +13,7 @@ import pytest_twisted
 from push.chat.conversation_id import to_user
 from push.wire.api.groups import NewGroup
 from push.wire.errors import RequestError
-from tests.chat.conftest import User
+from tests.chat.conftest import User, on_three_servers
 from tests.chat.test_messages import said, say
 from tests.connector.conftest import Client, Node
 
@@ -107,6 +107,7 @@ def test_the_table_is_whole() -> None:
 
 
 @pytest.mark.parametrize(("settings", "what", "of_device", "of_backend"), rows())
+@on_three_servers
 @pytest_twisted.ensureDeferred
 async def test_strangers_are_protected_as_the_document_says(
     make_node: Any,

@@ -62,7 +62,7 @@ class StreamClient(Protocol):
 
     def __init__(self) -> None:
         self.reader = EventReader()
-        self.raw = b""
+        self.raw = b""  # until the body begins
         self.status = 0
         self.headers: dict[str, str] = {}
         self.problem: dict[str, Any] = {}
@@ -75,8 +75,8 @@ class StreamClient(Protocol):
         self.transport.write("\r\n".join([*lines, "", ""]).encode())
 
     def dataReceived(self, data: bytes) -> None:
-        self.raw += data
         if not self.status:
+            self.raw += data
             head, end, data = self.raw.partition(b"\r\n\r\n")
             if not end:
                 return

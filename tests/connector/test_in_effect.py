@@ -21,6 +21,7 @@ from push.wire.api.groups import NewGroup
 from push.wire.frames import encode_frame
 from push.wire.idents import device_stream, topic_stream
 from push.wire.signals import ConnectStatus, RequestName, Signal
+from tests.amounts import amount
 from tests.connector.conftest import JWT_SECRET
 from tests.faults.slow_redis import SlowRedis
 from tests.waiting import WaitUntil, pause
@@ -111,7 +112,7 @@ async def test_what_changes_while_a_session_opens_is_in_effect_when_it_is_accept
     pair = await registering.register()
     token = pair["token"]
     before = None
-    for number in range(ROUNDS // 2):
+    for number in range(amount(ROUNDS // 4, ROUNDS // 2)):
         user = f"user{number}"
         client = await dial(node, acks=True)
 
@@ -419,7 +420,7 @@ async def test_nothing_is_handed_out_by_a_record_whose_change_was_missed(
         await wait_until(lambda losses=losses: node.store.channels.losses > losses)
         while not (node.store.is_subscribed and node.lease.holds):
             await other.push("user", before, data="not")
-            await pause(0)
+            await pause(0.01)  # some are enough, and new subscriptions take a while
         await other.push("user", before, data="not")
         assert (await client.ask("MS", to={"user": f"to-{after}"}, data=number))["ok"]
         assert connection.device.user == after

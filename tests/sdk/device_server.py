@@ -23,7 +23,7 @@ from cryptography.x509.oid import NameOID
 
 from push.wire.frames import Frame, FrameDecoder, encode_frame
 from push.wire.signals import ConnectStatus, Signal
-from tests.waiting import DEADLINE_SECONDS, failure
+from tests.waiting import DEADLINE_SECONDS, GROWTH, LOOK_SECONDS, failure
 
 ACCEPTED = {
     "session": "s1",
@@ -253,9 +253,11 @@ def make_certificate(
 
 async def until(condition: Callable[[], bool]) -> None:
     """Let the loop run until `condition()` holds."""
+    look_seconds = 0.001
     try:
         async with asyncio.timeout(DEADLINE_SECONDS):
             while not condition():
-                await asyncio.sleep(0.001)
+                await asyncio.sleep(look_seconds)
+                look_seconds = min(GROWTH * look_seconds, LOOK_SECONDS)
     except TimeoutError:
         raise AssertionError(failure(condition, False)) from None

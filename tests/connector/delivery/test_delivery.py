@@ -842,7 +842,7 @@ async def test_messages_published_while_a_device_connects_come_once(
 
     publishing = Deferred.fromCoroutine(publish())
     seen: list[int] = []
-    for _ in range(12):
+    for _ in range(amount(6, 12)):
         client = await dial(node, acks=True)
         await client.connect(**pair)
         await pause(0.08)
