@@ -513,6 +513,36 @@ def test_ctrl_c_ends_the_wait_for_a_session_that_does_not_come(server: Server) -
     assert ended(process) == (0, "interrupted\n", "")
 
 
+def test_ctrl_c_leaves_nothing_locked(server: Server) -> None:
+    """Wherever it comes: what holds the lock then, the thread of the client waits for."""
+    process = program(
+        server,
+        """
+        import _thread
+        reading, writing = os.pipe()
+        def interrupt():
+            while os.read(reading, 1):
+                _thread.interrupt_main()
+        threading.Thread(target=interrupt, daemon=True).start()
+        for _ in range(100):
+            try:
+                os.write(writing, b"x")
+                while True:
+                    client.close()
+            except KeyboardInterrupt:
+                pass
+        locked = []
+        def look():
+            locked.append(not client._lock.acquire(timeout=1))
+        other = threading.Thread(target=look)
+        other.start()
+        other.join()
+        say(locked)
+        """,
+    )
+    assert ended(process) == (0, "[False]\n", "")
+
+
 @pytest.mark.parametrize(
     "end",
     [

@@ -63,9 +63,11 @@ class PushClient(BlockingChatMethods):
         for name in ("jwt", "on_credentials"):
             if inspect.iscoroutinefunction(getattr(self._settings, name)):
                 raise ConfigurationError(f"{name}: a plain function; push.sdk.aio takes async ones")
-        # For everything of the core, and to wait for what changes in it.
-        self._lock = threading.Condition(threading.RLock())
-        self._core = ClientCore(self._settings, SDK_NAME, self._lock.notify_all)
+        # For everything of the core. Not `with` the condition: that is Python code, and a Ctrl-C
+        # between its lock and the block would leave it locked.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)  # to wait for what changes in the core
+        self._core = ClientCore(self._settings, SDK_NAME, self._changed.notify_all)
         self._core.identity.on_registered = self._registered
         self._registering = threading.Lock()
         self._driver: BlockingDriver | None = None
@@ -330,7 +332,7 @@ class PushClient(BlockingChatMethods):
         longest = _longest_wait(timeout)
         with self._lock:
             pending = self._do(ask)
-            pending.then(lambda pending: self._lock.notify_all())
+            pending.then(lambda pending: self._changed.notify_all())
             try:
                 self._wait_for(lambda: pending.done, longest)
             finally:
@@ -346,13 +348,13 @@ class PushClient(BlockingChatMethods):
         then.
         """
         if threading.current_thread() is not threading.main_thread():
-            return self._lock.wait_for(is_so, longest)
+            return self._changed.wait_for(is_so, longest)
         end = math.inf if longest is None else BlockingDriver.now() + longest
         while not is_so():
             left = end - BlockingDriver.now()
             if left <= 0:
                 return False
-            self._lock.wait(min(left, LOOK_FOR_CTRL_C_SECONDS))
+            self._changed.wait(min(left, LOOK_FOR_CTRL_C_SECONDS))
         return True
 
     def _registered(self) -> None:

@@ -14,7 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from ssl import SSLContext
 from typing import TypeVar
 
@@ -49,7 +49,7 @@ class BlockingDriver:
         machine: Machine,
         settings: ClientSettings,
         order: AddressOrder,
-        lock: threading.Condition,
+        lock: AbstractContextManager[object],
     ) -> None:
         self.turns = 0
         self._machine = machine
