@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncIterator, Hashable, Iterable
 from contextlib import asynccontextmanager
+from math import inf
 from typing import Generic, TypeVar
 
 from twisted.internet.defer import Deferred
@@ -100,8 +101,10 @@ class PacedTurns:
         self._later = Debounced(clock, self._seconds_each, self._give)
 
     def stop(self) -> None:
-        """Nobody who waits gets a turn."""
+        """Nobody waits any more, now or later."""
+        self._burst_seconds = inf
         self._later.cancel()
+        self._give()
 
     async def turn(self, owner: Hashable) -> None:
         """Returns when it is the owner's, or was ended."""

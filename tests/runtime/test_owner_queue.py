@@ -127,4 +127,6 @@ def test_who_waits_no_more_costs_the_others_no_turn() -> None:
     assert works.begun[-1] == "b0"
     works.begin("bob", "b1")
     works.turns.stop()
+    works.begin("anna", "a4")
+    assert works.begun[-2:] == ["b1", "a4"]
     assert not works.clock.getDelayedCalls()

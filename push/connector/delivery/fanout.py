@@ -167,11 +167,11 @@ class FanOut:
 
     def _end_round(self, ended: Round) -> None:
         channel = ended.channel
+        if ended.fell_behind:  # before the next round begins, which is for those that still follow
+            self._leave_to_log(channel.followers.items(), ended.left_to_log)
         following = ended.next_round(self._tracer)
         if following is not None:
             self._rounds[channel] = following
-        if ended.fell_behind:
-            self._leave_to_log(channel.followers.items(), ended.left_to_log)
         if ended.lost:
             self._lost_by_all(ended)
         if ended.deliveries is not None:
@@ -179,7 +179,7 @@ class FanOut:
 
     def _leave_to_log(self, targets: Targets, controls: Iterable[Entry]) -> None:
         """What came was too much, `controls` among it: all sessions read on in the log. Those that
-        did before learn soon what ends their stream, as ever: they may have no room for long."""
+        did before learn at once what ends their stream, as ever: they may have no room for long."""
         behind: list[DeviceSession] = []
         were_behind: list[DeviceSession] = []
         for device, subscription in targets:
@@ -187,7 +187,7 @@ class FanOut:
             subscription.live = False
         self._see_to(behind, self._port.catch_up.wake)
         for entry in controls:
-            self._see_to(were_behind, partial(self._tell, entry))
+            for_each(were_behind, partial(self._tell, entry))
 
     def _tell(self, entry: Entry, device: DeviceSession) -> None:
         self._port.subscriptions.changed(device, entry)

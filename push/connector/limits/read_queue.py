@@ -43,8 +43,8 @@ log = Logger()
 BYTES_PER_TURN = 1024
 # Counted frames that are worked off at once as they come; after that, all wait for their turn.
 FRAMES_AT_ONCE_PER_TURN = 128
-# Requests that begin as they come; after that, all wait for their turn: what is refused is done at
-# once, and each session may have dozens that wait.
+# Requests that begin as they come, in one turn or in several; after that, all wait for the next:
+# what is refused is done at once, and each session may have dozens that wait.
 REQUESTS_AT_ONCE_PER_TURN = 16
 # How often those that wait aside are looked at; about 50 frames come together at 200 a second.
 ASIDE_SECONDS = 0.25

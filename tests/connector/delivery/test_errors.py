@@ -57,7 +57,8 @@ async def test_all_that_fell_behind_are_woken_though_one_cannot_be(
 
     node.gateway.fanout.wake_followers(channel)
 
-    await wait_until(lambda: sum(each.live for each in channel.followers.values()) == COUNT - 1)
+    # The one that could not be may be woken again, by what else comes.
+    await wait_until(lambda: sum(each.live for each in channel.followers.values()) >= COUNT - 1)
     assert wake.calls >= COUNT
     assert len(logged_errors.flush(ZeroDivisionError)) == 1
 

@@ -210,6 +210,27 @@ async def test_what_a_round_has_no_room_for_is_counted_once_for_all(
 
 
 @pytest_twisted.ensureDeferred
+async def test_who_is_removed_in_a_round_gets_nothing_in_the_next(
+    device: Any, node: Node, wait_until: WaitUntil
+) -> None:
+    """Not even what is in no log, when a round has left the removal to the log."""
+    await device()
+    fan_out, channel = node.gateway.fanout, node.hub.channels["all"]
+    await wait_until(lambda: all(each.live for each in channel.followers.values()))
+    for subscription in channel.followers.values():
+        subscription.live = False  # it was behind
+    ended = Round(channel, [Batch([entry(1)])], None)
+    control = {"op": "removed", "stream": "all", "users": "*"}
+    ended.left_to_log = [Entry("c", channel.last, channel.last + 1, b"", control=control)]
+    ended.fell_behind = True
+    assert ended.add(entry(0))
+
+    fan_out._end_round(ended)
+
+    assert channel not in fan_out._rounds
+
+
+@pytest_twisted.ensureDeferred
 async def test_of_all_that_are_to_read_on_a_turn_wakes_a_bounded_number(
     device: Any, node: Node, wait_until: WaitUntil, monkeypatch: pytest.MonkeyPatch
 ) -> None:
