@@ -337,7 +337,7 @@ class RedisClient:
         if self._sentinels is not None:
             await check_master(protocol.call)
         # It stays: so the server knows that there is somebody (`pushctl reshard` asks).
-        await permitted(protocol.subscribe_to([self._check_channel]))
+        await permitted(protocol.call(b"SUBSCRIBE", self._check_channel))
         await self.channels.restore(protocol)
 
     async def _check(self, protocol: CommandProtocol) -> None:

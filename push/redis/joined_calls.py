@@ -119,7 +119,9 @@ class JoinedCalls(Generic[Item]):
         left_bytes, left_items = MAX_BYTES, self._max_items
         for asked in waiting:
             try:
-                encoded = self._encoded(asked, now)
+                for item in asked.items:
+                    item.waited_us = int((now - asked.asked_at) * MICROSECONDS)
+                encoded = [(_encode(item), self._weight_of(item)) for item in asked.items]
             except Exception as error:  # the others have theirs
                 if not asked.answered.called:
                     asked.answered.errback(error)
@@ -136,15 +138,6 @@ class JoinedCalls(Generic[Item]):
         if places:
             start(self._call(places, arguments), _log_failure)
             self._server.flush()
-
-    def _encoded(self, asked: _Asked[Item], now: float) -> list[tuple[bytes, int]]:
-        """Each item, and as how many it counts."""
-        waited_us = int((now - asked.asked_at) * MICROSECONDS)
-        encoded = []
-        for item in asked.items:
-            item.waited_us = waited_us
-            encoded.append((_encode(item), self._weight_of(item)))
-        return encoded
 
     async def _call(self, places: list[_Place[Item]], arguments: list[Argument]) -> None:
         server, script = self._server, self._script

@@ -151,20 +151,15 @@ class Turns:
     def work(self, owner: WorkOwner, work: Work, *, at_once: bool = True) -> bool:
         """Do `work`: now, and then True, or when it is the owner's turn. Not `at_once`: not in this
         turn."""
-        if at_once and self.try_work(owner, work):
-            return True
-        (self._known if owner.is_known else self._strangers).add(owner, work)
-        self._request(owner.is_known)
-        return False
-
-    def try_work(self, owner: WorkOwner, work: Work) -> bool:
-        """Do `work` now, and then True, or not at all: when others wait, or there is no time."""
-        if self._running is not None:
+        if at_once and self._running is not None:
             self._count()
         waiting = self._known if owner.is_known else self._strangers
-        if (waiting or not self._has_time(owner)) and not (
-            owner.is_known and waiting.is_ahead(owner)
+        if not at_once or (
+            (waiting or not self._has_time(owner))
+            and not (owner.is_known and waiting.is_ahead(owner))
         ):
+            waiting.add(owner, work)
+            self._request(owner.is_known)
             return False
         if self._running is owner:
             work()  # a part of what it does now

@@ -50,9 +50,4 @@ def _write(waiting: Mapping[DeviceSession, _Parts]) -> None:
             alike, last = [], parts
             groups.append((alike, parts))
         alike.append(device)
-    for_each(groups, _write_alike)
-
-
-def _write_alike(group: tuple[list[DeviceSession], _Parts]) -> None:
-    devices, parts = group
-    write_to_all(devices, b"".join(parts))
+    for_each(groups, lambda group: write_to_all(group[0], b"".join(group[1])))

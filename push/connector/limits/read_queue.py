@@ -321,7 +321,9 @@ class ReadQueue:
             elif paused.waiting_bytes or self._limit_over(connection) is not None:
                 self._enter(connection, paused)
             else:
-                self._resume(connection, paused)
+                connection.paused = None
+                if paused.stopped:
+                    connection.read_again()
         return done
 
     def _failed(self, connection: ReadConnection) -> None:
@@ -338,12 +340,6 @@ class ReadQueue:
                 "A connection that waited could not be handled", event="connection.wait_failed"
             )
             self._failed(connection)
-
-    @staticmethod
-    def _resume(connection: ReadConnection, paused: PausedReading) -> None:
-        connection.paused = None
-        if paused.stopped:
-            connection.read_again()
 
     def _look_aside(self) -> None:
         """Look at all that wait aside: one that is under its limit again gets a turn."""

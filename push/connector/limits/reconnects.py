@@ -47,7 +47,16 @@ class Reconnects:
         """One more CONNECT, or `RequestError` `rate_limited`."""
         if not self._per_minute:
             return
-        attempts = self._of((asked.token or hash(asked.jwt), counted_ip(ip)), now)
+        if now - self._turned_at >= WINDOW_SECONDS:
+            idle = now - self._turned_at >= 2 * WINDOW_SECONDS
+            self._old = {} if idle else self._young
+            self._young = {}
+            self._turned_at = now
+        client = (asked.token or hash(asked.jwt), counted_ip(ip))
+        attempts = self._young.get(client)
+        if attempts is None:
+            attempts = self._old.pop(client, None) or Attempts()
+            self._young[client] = attempts
         attempts.due = max(attempts.due, now)
         if attempts.due == now:
             attempts.refused = 0
@@ -70,15 +79,3 @@ class Reconnects:
         attempts = self._young.get(client) or self._old.get(client)
         if attempts is not None:
             attempts.due -= self._interval_seconds
-
-    def _of(self, client: tuple[object, str], now: float) -> Attempts:
-        if now - self._turned_at >= WINDOW_SECONDS:
-            idle = now - self._turned_at >= 2 * WINDOW_SECONDS
-            self._old = {} if idle else self._young
-            self._young = {}
-            self._turned_at = now
-        attempts = self._young.get(client)
-        if attempts is None:
-            attempts = self._old.pop(client, None) or Attempts()
-            self._young[client] = attempts
-        return attempts

@@ -174,25 +174,21 @@ class HttpTransport(tcp.Server):
         if self._waits_to_write:
             self.stopWriting()
             return None
-        outcome: list[Any] = []
-        if self._turns.try_work(
-            self.work_owner, lambda: outcome.append(super(HttpTransport, self).doWrite())
-        ):
-            return outcome[0]
+        if self._turns.work(self.work_owner, self._write):
+            return self._written
         self._waits_to_write = True
         self.stopWriting()
-        self._turns.work(self.work_owner, self._write_late)
         return None
 
     def _write(self) -> None:
-        self._written = super().doWrite()
-
-    def _write_late(self) -> None:
+        if not self._waits_to_write:
+            self._written = super().doWrite()
+            return
         self._waits_to_write = False
         if not self.connected:
             return
         self.startWriting()
-        self._write()
+        self._written = super().doWrite()
         if self._written is not None:  # the reactor was not there to see it
             known = isinstance(self._written, Exception)
             self.connectionLost(Failure(self._written if known else CONNECTION_LOST))

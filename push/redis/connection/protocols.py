@@ -8,7 +8,7 @@ times as long for a command, and may take the confirmation of one channel for an
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import hiredis
@@ -172,7 +172,7 @@ class ChannelHandlers(dict[bytes, Handler]):
 
 
 class SubscriberProtocol(RedisProtocol):
-    """Subscriptions. Each command's Deferred fires when *all* its channels were confirmed.
+    """Subscriptions. A command gets one of its `replies` for each of its channels.
 
     What comes goes to the handler of its channel, if there is one by then; one that fails is
     logged.
@@ -186,12 +186,6 @@ class SubscriberProtocol(RedisProtocol):
     ) -> None:
         super().__init__(monotonic_seconds, on_lost)
         self._handlers = handlers
-
-    def subscribe_to(self, channels: Sequence[bytes]) -> Deferred[Any]:
-        return self.call(b"SUBSCRIBE", *channels, replies=len(channels))
-
-    def unsubscribe_from(self, channels: Sequence[bytes]) -> Deferred[Any]:
-        return self.call(b"UNSUBSCRIBE", *channels, replies=len(channels))
 
     def dataReceived(self, data: bytes, unpause: bool = False) -> None:
         super().dataReceived(data, unpause)

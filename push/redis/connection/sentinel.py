@@ -180,7 +180,7 @@ class Sentinels:
         return (await self._ask_all()).sentinel
 
     async def _listen(self, protocol: SubscriberProtocol) -> None:
-        await protocol.subscribe_to([SWITCHES])
+        await protocol.call(b"SUBSCRIBE", SWITCHES)
 
     def _listening(self) -> None:
         self._news.all_up()

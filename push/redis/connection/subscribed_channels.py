@@ -71,7 +71,7 @@ class SubscribedChannels:
             batch = [c for c in batch if c in self.handlers and c not in self._sent]
             if batch:
                 self._sent.update(batch)
-                await protocol.subscribe_to(batch)
+                await protocol.call(b"SUBSCRIBE", *batch, replies=len(batch))
                 self._confirm(batch)
         self._flush()
 
@@ -102,12 +102,13 @@ class SubscribedChannels:
         removed = [c for c in changed if c not in self.handlers and c in self._confirmed]
         for batch in _batches(added):
             self._sent.update(batch)
-            answer = self._protocol.subscribe_to(batch)
+            answer = self._protocol.call(b"SUBSCRIBE", *batch, replies=len(batch))
             answer.addCallbacks(lambda _, batch=batch: self._confirm(batch), _ignore_lost)
         for batch in _batches(removed):
             self._sent.difference_update(batch)
             self._confirmed.difference_update(batch)
-            self._protocol.unsubscribe_from(batch).addErrback(_ignore_lost)
+            answer = self._protocol.call(b"UNSUBSCRIBE", *batch, replies=len(batch))
+            answer.addErrback(_ignore_lost)
 
     def _confirm(self, batch: list[bytes]) -> None:
         for channel in batch:
