@@ -100,7 +100,9 @@ async def test_all_are_told_what_ends_their_stream_though_one_cannot_be(
     monkeypatch.setattr(subscriptions, "changed", FailsOnce(subscriptions.changed))
     control = {"op": "removed", "stream": "all", "users": "*"}
 
-    node.hub.apply(channel, Entry("c", channel.last, channel.last + 1, b"", control=control))
+    begun = max(each.start_offset for each in channel.followers.values())
+    offset = max(channel.last, begun) + 1
+    node.hub.apply(channel, Entry("c", channel.last, offset, b"", control=control))
 
     await wait_until(lambda: sum("unfollow" in each.kinds for each in clients) == COUNT - 1)
     assert logged_errors.flush(ZeroDivisionError)

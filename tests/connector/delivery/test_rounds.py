@@ -221,7 +221,8 @@ async def test_who_is_removed_in_a_round_gets_nothing_in_the_next(
         subscription.live = False  # it was behind
     ended = Round(channel, [Batch([entry(1)])], None)
     control = {"op": "removed", "stream": "all", "users": "*"}
-    ended.left_to_log = [Entry("c", channel.last, channel.last + 1, b"", control=control)]
+    offset = max(each.start_offset for each in channel.followers.values()) + 1
+    ended.left_to_log = [Entry("c", channel.last, offset, b"", control=control)]
     ended.fell_behind = True
     assert ended.add(entry(0))
 
