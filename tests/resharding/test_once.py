@@ -16,9 +16,13 @@ WAYS = [(1, [0, 1, 2]), (3, [1]), (2, [0, 1, 2]), (3, [2, 0]), (2, [1, 0])]
 
 
 async def devices(world: Worlds, count: int) -> list[str]:
-    for _ in range(count):
+    """All tokens, with so many new ones; more until each server has a device: tokens are random."""
+    homes = {world.shards.number_of(f"dev:{token}") for token in world.secrets}
+    while count > 0 or len(homes) < len(world.servers):
+        count -= 1
         pair = await world.devices.register(platform="p", app="a", ip="::1")
         world.secrets[pair.token] = pair.secret
+        homes.add(world.shards.number_of(f"dev:{pair.token}"))
     return sorted(world.secrets)
 
 
