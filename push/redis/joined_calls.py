@@ -24,6 +24,7 @@ from push.redis.connection.errors import StoreUnavailable, for_another
 from push.redis.connection.replies import Argument
 from push.redis.scripts import Script
 from push.runtime.tasks import start
+from push.runtime.timers import Debounced
 
 log = Logger()
 
@@ -95,7 +96,7 @@ class JoinedCalls(Generic[Item]):
         self._waiting: list[_Asked[Item]] = []
         self._waiting_items = 0
         self._unanswered = 0  # calls
-        self._is_due = False  # at the end of this turn
+        self._turn_end = Debounced(server.reactor, 0, self._send)
 
     def ask(self, items: Sequence[Item]) -> Deferred[list[Any]]:
         """Fires with the reply to each (one at least), or in its place `StoreUnavailable` or an
@@ -104,15 +105,14 @@ class JoinedCalls(Generic[Item]):
         self._waiting.append(asked)
         self._waiting_items += len(items)
         fills_a_call = self._waiting_items >= self._max_items
-        if not self._is_due and (fills_a_call or not self._unanswered):
-            self._is_due = True
-            self._server.reactor.callLater(0, self._send)
+        if fills_a_call or not self._unanswered:
+            self._turn_end.request()
         return asked.answered
 
     def _send(self) -> None:
         """All that was asked for, in order: as much as goes into one call each."""
         waiting, self._waiting = self._waiting, []
-        self._waiting_items, self._is_due = 0, False
+        self._waiting_items = 0
         now = self._server.reactor.seconds()
         places: list[_Place[Item]] = []
         arguments = [*self._arguments]
@@ -151,9 +151,8 @@ class JoinedCalls(Generic[Item]):
         except Exception as error:
             replies = [for_another(error) for _ in places]
         self._unanswered -= 1
-        if self._waiting and not self._unanswered and not self._is_due:
-            self._is_due = True
-            self._server.reactor.callLater(0, self._send)
+        if self._waiting and not self._unanswered:
+            self._turn_end.request()
         for (asked, place), reply in zip(places, replies, strict=True):
             is_failure = isinstance(reply, list) and reply[0] in _FAILURES
             asked.replies[place] = self._failure(reply) if is_failure else reply
